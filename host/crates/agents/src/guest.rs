@@ -1,0 +1,59 @@
+//! What an agent needs of a guest. The engine implements this with wasm; tests do with a few lines of Rust.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use rookery_core::{AgentId, Failure, Generation, Prompt};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::log::Reply;
+
+/// How a plugin wants its agents' runs to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How many runs of one agent may wait for their turn; one more is refused.
+    pub queue: usize,
+    /// How long a run may take, counted from its start (waiting for its turn is not counted, launching is).
+    pub deadline: Duration,
+    /// How many bytes a run may write, counted as [`rookery_core::Chunk::size`] does.
+    pub output: usize,
+}
+
+/// A loaded plugin, from which instances are launched.
+pub trait Plugin: Send + Sync {
+    /// How its agents' runs are to be served.
+    fn policy(&self) -> Policy;
+
+    /// Tells one version of the plugin from another: the digest of its component.
+    fn version(&self) -> &str;
+
+    /// Launches an instance for this agent. The caller makes sure that the agent has no other one, and gives up
+    /// waiting at the run's deadline.
+    fn launch(
+        &self,
+        agent: &AgentId,
+        generation: Generation,
+    ) -> BoxFuture<'static, Result<Box<dyn Instance>, Failure>>;
+}
+
+/// A plugin live in memory.
+pub trait Instance: Send {
+    /// Serves calls until the instance has become unusable, and says why it has. Dropping the future drops the
+    /// instance and everything it was doing. Between calls it is still polled, so that work which the guest
+    /// left behind goes on.
+    fn drive(self: Box<Self>, calls: mpsc::Receiver<Box<Call>>) -> BoxFuture<'static, Failure>;
+}
+
+/// One run on its way into a guest.
+#[derive(Debug)]
+pub struct Call {
+    /// What was asked.
+    pub prompt: Prompt,
+    /// Where the guest writes.
+    pub reply: Reply,
+    /// Fires when the run has its outcome: whatever the run still has open must end.
+    pub ended: CancellationToken,
+    /// Takes what the guest returned.
+    pub answer: oneshot::Sender<Result<(), Failure>>,
+}

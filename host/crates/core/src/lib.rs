@@ -1,0 +1,13 @@
+//! The words of Rookery as types: parsed once at the edge, correct ever after. No I/O and no waiting.
+
+mod event;
+mod failure;
+mod name;
+mod prompt;
+mod units;
+
+pub use event::{Chunk, ChunkError, Event, Item, Outcome};
+pub use failure::{Code, Failure};
+pub use name::{AgentId, AgentName, Generation, NameError, PluginName, RunId};
+pub use prompt::{Origin, Prompt};
+pub use units::{ByteSize, Span, UnitError};

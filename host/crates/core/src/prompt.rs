@@ -1,0 +1,27 @@
+//! What a run is given, and by whom.
+
+use crate::{AgentId, RunId};
+
+/// What a run is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    /// The run's id.
+    pub run: RunId,
+    /// What was asked.
+    pub text: String,
+    /// The client's whole JSON body, as it was sent.
+    pub body: Option<String>,
+    /// Who asked.
+    pub origin: Origin,
+}
+
+/// Who asked for a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client over HTTP, with the address it came from where that is known.
+    Client(Option<String>),
+    /// Another agent of this host.
+    Agent(AgentId),
+    /// A schedule of the agent's own, by its name.
+    Schedule(String),
+}

@@ -1,0 +1,209 @@
+//! What one plugin may reach, and what the host adds to its requests: the `[http]` table of its sidecar.
+//!
+//! Promises: what no entry allows is refused. Grants that were parsed are whole: every variable they need was
+//! set, every header can be sent, and every injection belongs to something that is allowed.
+
+use std::collections::BTreeMap;
+
+use http::HeaderMap;
+
+use crate::entry::{Entry, Wrong};
+use crate::inject::Injection;
+use crate::target::Target;
+
+/// A plugin's allow list and the headers added for it. Its `Debug` shows no value of a header.
+#[derive(Debug, Default)]
+pub struct Grants {
+    allow: Vec<(String, Entry)>,
+    inject: Vec<Injection>,
+}
+
+/// Why a sidecar's `[http]` table cannot be used: the plugin author's or the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GrantError {
+    /// An entry that is not `scheme://host[:port][/path]`.
+    #[error("`{entry}` in `{key}` of [http]: {what}; {mend}")]
+    Entry {
+        /// `allow` or `inject`.
+        key: &'static str,
+        /// The entry as it was written.
+        entry: String,
+        /// What is wrong with it.
+        what: String,
+        /// What would mend it.
+        mend: String,
+    },
+    /// A header that cannot be added.
+    #[error("`{header}` in [http.inject.\"{entry}\"] {what}; {mend}")]
+    Header {
+        /// The table's entry as it was written.
+        entry: String,
+        /// The header as it was written.
+        header: String,
+        /// What is wrong with it. Never holds a value.
+        what: String,
+        /// What would mend it.
+        mend: String,
+    },
+    /// Headers for something that the plugin may not reach: most likely one of the two is misspelt.
+    #[error("[http.inject.\"{entry}\"] belongs to nothing in `allow` of [http]; add \"{entry}\" there")]
+    NotAllowed {
+        /// The table's entry as it was written.
+        entry: String,
+    },
+}
+
+impl GrantError {
+    pub(crate) fn entry(key: &'static str, entry: &str, wrong: Wrong) -> GrantError {
+        GrantError::Entry { key, entry: entry.to_owned(), what: wrong.what, mend: wrong.mend }
+    }
+}
+
+impl Grants {
+    /// Reads `allow` and `inject` of a sidecar; `env` looks variables up in the host's environment.
+    pub fn parse(
+        allow: &[String],
+        inject: &BTreeMap<String, BTreeMap<String, String>>,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Grants, GrantError> {
+        let allow = allow
+            .iter()
+            .map(|text| match Entry::parse(text) {
+                Ok(entry) => Ok((text.clone(), entry)),
+                Err(wrong) => Err(GrantError::entry("allow", text, wrong)),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut injections = Vec::with_capacity(inject.len());
+        for (text, headers) in inject {
+            let injection = Injection::parse(text, headers, env)?;
+            if !allow.iter().any(|(_, entry)| entry.overlaps(&injection.entry)) {
+                return Err(GrantError::NotAllowed { entry: text.clone() });
+            }
+            injections.push(injection);
+        }
+        // The last one to be applied wins, and that is to be the one which says most about the request.
+        injections.sort_by_key(|injection| injection.entry.precedence());
+        injections.reverse();
+        Ok(Grants { allow, inject: injections })
+    }
+
+    /// Grants of a plugin without `[http]`: nothing.
+    pub fn none() -> Grants {
+        Grants::default()
+    }
+
+    pub(crate) fn allow(&self, target: &Target) -> bool {
+        self.allow.iter().any(|(_, entry)| entry.allows(target))
+    }
+
+    pub(crate) fn inject(&self, target: &Target, headers: &mut HeaderMap) {
+        for injection in &self.inject {
+            injection.apply(target, headers);
+        }
+    }
+
+    /// The sidecar's `allow` line as it would have to be for `origin` to be reached, ready to paste.
+    pub(crate) fn line_with(&self, origin: &str) -> String {
+        let entries: Vec<&str> = self.allow.iter().map(|(text, _)| text.as_str()).chain([origin]).collect();
+        format!("allow = {entries:?}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn grants(allow: &[&str], inject: &[(&str, &str, &str)]) -> Result<Grants, GrantError> {
+        let mut tables = BTreeMap::<String, BTreeMap<String, String>>::new();
+        for (entry, header, value) in inject {
+            tables.entry((*entry).into()).or_default().insert((*header).into(), (*value).into());
+        }
+        let allow: Vec<String> = allow.iter().map(|&entry| entry.into()).collect();
+        Grants::parse(&allow, &tables, &|name| (name == "KEY").then(|| "sk-1".into()))
+    }
+
+    fn target(url: &str) -> Target {
+        Target::parse(&url.parse().expect("a URL")).expect("a target")
+    }
+
+    #[test]
+    fn nothing_is_granted_by_default() {
+        assert!(!Grants::none().allow(&target("https://api.example.com/")));
+        assert!(grants(&["https://a.com", "https://b.com"], &[]).expect("two").allow(&target("https://b.com/")));
+    }
+
+    #[test]
+    fn a_refused_entry_is_named_with_its_place_and_its_mend() {
+        assert_eq!(
+            grants(&["api.example.com"], &[]).expect_err("no scheme").to_string(),
+            "`api.example.com` in `allow` of [http]: it has no scheme; write `https://api.example.com`"
+        );
+        assert_eq!(
+            grants(&["https://a.com"], &[("a.com", "x", "y")]).expect_err("no scheme").to_string(),
+            "`a.com` in `inject` of [http]: it has no scheme; write `https://a.com`"
+        );
+    }
+
+    #[test]
+    fn a_missing_variable_is_an_error_at_load() {
+        let error = grants(&["https://a.com"], &[("https://a.com", "authorization", "Bearer ${OTHER}")]);
+        assert_eq!(
+            error.expect_err("OTHER is not set").to_string(),
+            "`authorization` in [http.inject.\"https://a.com\"] needs the environment variable OTHER, which is \
+             not set or empty; set it before starting the host"
+        );
+    }
+
+    #[test]
+    fn an_injection_that_no_request_could_get_is_an_error_at_load() {
+        for entry in ["https://a.con", "http://a.com", "https://a.com:8443", "https://a.com/v2"] {
+            let error = grants(&["https://a.com/v1"], &[(entry, "authorization", "x")]).expect_err(entry);
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "[http.inject.\"{entry}\"] belongs to nothing in `allow` of [http]; add \"{entry}\" there"
+                )
+            );
+        }
+        for entry in ["https://a.com", "https://a.com/v1/chat"] {
+            grants(&["https://a.com/v1"], &[(entry, "authorization", "x")]).expect(entry);
+        }
+    }
+
+    #[test]
+    fn of_two_injections_the_one_that_says_more_wins() {
+        let grants = grants(
+            &["https://a.b.com"],
+            &[
+                ("https://*.b.com", "x", "any host"),
+                ("https://a.b.com", "x", "any path"),
+                ("https://a.b.com/v1", "x", "this path"),
+                ("https://a.b.com", "y", "as well"),
+            ],
+        )
+        .expect("grants");
+        let mut headers = HeaderMap::new();
+        grants.inject(&target("https://a.b.com/v1/x"), &mut headers);
+        assert_eq!(headers.get("x"), Some(&HeaderValue::from_static("this path")));
+        assert_eq!(headers.get("y"), Some(&HeaderValue::from_static("as well")));
+        grants.inject(&target("https://a.b.com/v2"), &mut headers);
+        assert_eq!(headers.get("x"), Some(&HeaderValue::from_static("any path")));
+    }
+
+    #[test]
+    fn the_line_that_would_allow_it_keeps_what_is_allowed() {
+        let grants = grants(&["https://a.com/v1"], &[]).expect("grants");
+        assert_eq!(grants.line_with("https://b.com"), r#"allow = ["https://a.com/v1", "https://b.com"]"#);
+        assert_eq!(Grants::none().line_with("https://b.com"), r#"allow = ["https://b.com"]"#);
+    }
+
+    #[test]
+    fn grants_print_without_their_secrets() {
+        let grants = grants(&["https://a.com"], &[("https://a.com", "authorization", "Bearer ${KEY}")]);
+        let printed = format!("{:?}", grants.expect("grants"));
+        assert!(printed.contains("authorization") && !printed.contains("sk-1"), "{printed}");
+    }
+}

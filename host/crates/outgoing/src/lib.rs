@@ -1,0 +1,33 @@
+//! What a guest may send out, and how it is sent: the plugin's grants, one pooled client for all plugins, and
+//! the checks that keep a guest from reaching what it was not granted.
+//!
+//! [`Grants`] are read once, when a plugin is loaded: what its sidecar allows, and the headers that the host
+//! adds for it. A [`Client`] is the host's one way out; [`Client::caller`] hands each plugin its [`Caller`],
+//! and [`Caller::send`] is the only function here that opens a connection.
+//!
+//! Promises: nothing is sent that no entry allows, and nothing reaches an address that is not public unless an
+//! entry names that address itself. Neither a guest nor a log sees an injected value. Redirects are answers
+//! like any other, proxies named by the environment are not used. Bodies are streamed both ways.
+//! Bounded by: a number of open requests per plugin, and a time for connecting, for the first byte and between
+//! bytes.
+//! Ends when: the run's token is cancelled; then its requests end too, whether or not somebody waits on them.
+
+mod address;
+mod body;
+mod client;
+mod entry;
+mod error;
+mod grants;
+mod headers;
+mod host;
+mod inject;
+mod resolve;
+mod target;
+mod timeouts;
+
+pub use body::{Body, ResponseBody};
+pub use client::{Caller, Client, ClientSettings, DEFAULT_OPEN_REQUESTS};
+pub use error::{BoxError, SendError};
+pub use grants::{GrantError, Grants};
+pub use resolve::{Lookup, system_lookup};
+pub use timeouts::{AskedTimeouts, Timeouts};
