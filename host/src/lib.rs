@@ -1,1 +1,10 @@
-//! Placeholder.
+//! Rookery's composition root and command line. The binary is [`command::main`]; tests start [`Host`]s of their own.
+
+pub mod command;
+mod dev;
+mod host;
+mod load;
+mod terminal;
+
+pub use host::{Config, Host, StartError};
+pub use load::{Loading, Refused};

@@ -1,2 +1,5 @@
-//! Placeholder.
-fn main() {}
+//! The `rookery` program.
+
+fn main() -> std::process::ExitCode {
+    rookery::command::main()
+}

@@ -91,7 +91,12 @@ impl Agent {
     }
 
     /// Serves runs with one instance until it is gone. Returns a run that came too late for it.
-    async fn serve(&mut self, mut launched: Launched, first: Box<Run>, deadline: Instant) -> Option<Box<Run>> {
+    async fn serve(
+        &mut self,
+        mut launched: Launched,
+        first: Box<Run>,
+        deadline: Instant,
+    ) -> Option<Box<Run>> {
         let policy = self.plugin.policy();
         let (mut run, mut deadline) = (first, deadline);
         loop {
@@ -134,7 +139,8 @@ impl Agent {
         });
         // A driver takes its call before it answers, so the one place in the channel is free.
         let (outcome, after) = if launched.calls.try_send(call).is_err() {
-            let failure = Failure::new(Code::Internal, "the instance took no call; this is a defect of the host");
+            let failure =
+                Failure::new(Code::Internal, "the instance took no call; this is a defect of the host");
             (Outcome::Failed(failure), After::Gone)
         } else {
             tokio::select! {
@@ -168,6 +174,14 @@ impl Agent {
             Ok(()) => Outcome::Done,
             Err(failure) => Outcome::Failed(failure),
         }
+    }
+}
+
+impl Drop for Agent {
+    /// After a panic the task has not settled with the directory, and nobody reads the mailbox any more.
+    fn drop(&mut self) {
+        self.mailbox.close();
+        self.shared.forget_gone(&self.id);
     }
 }
 

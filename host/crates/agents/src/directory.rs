@@ -85,7 +85,9 @@ struct Agents {
 impl Directory {
     /// A directory that serves these plugins.
     pub fn new(plugins: BTreeMap<PluginName, Arc<dyn Plugin>>, limits: Limits) -> Self {
-        let limits = Limits { runs: limits.runs.min(Semaphore::MAX_PERMITS >> 3), ..limits };
+        // What a semaphore can hold, and what can be taken of one at once.
+        let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
+        let limits = Limits { runs: limits.runs.min(most), live: limits.live.min(most), ..limits };
         Self {
             shared: Arc::new(Shared {
                 live: Arc::new(Live::new(limits.live)),
@@ -173,6 +175,12 @@ impl Directory {
     pub fn running(&self) -> usize {
         self.shared.limits.runs.saturating_sub(self.shared.runs.available_permits())
     }
+
+    /// How many agents have a task.
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> usize {
+        self.shared.agents().mailboxes.len()
+    }
 }
 
 impl Shared {
@@ -197,6 +205,14 @@ impl Shared {
             agents.mailboxes.remove(id);
         }
         run
+    }
+
+    /// Forgets an agent whose mailbox is closed. One that has come to be under the same name since then stays.
+    pub(crate) fn forget_gone(&self, id: &AgentId) {
+        let mut agents = self.agents();
+        if agents.mailboxes.get(id).is_some_and(mpsc::Sender::is_closed) {
+            agents.mailboxes.remove(id);
+        }
     }
 }
 

@@ -11,6 +11,8 @@ pub mod guest;
 mod live;
 mod log;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use directory::{Asked, Directory, Limits, Submitted};
 pub use log::{Cut, Reader, Refusal, Reply};

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 /// How long a launch waits for room when every live instance is busy. Long enough for a typical run to end, short
 /// enough that a client hears "overloaded" before it gives up by itself.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The host's room for live instances.
 #[derive(Debug)]

@@ -27,12 +27,9 @@ impl Budget {
     }
 
     fn take(&self, bytes: usize) -> bool {
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        let fits = before.saturating_add(bytes) <= self.limit;
-        if !fits {
-            self.give(bytes);
-        }
-        fits
+        // Never added first and taken back: another run's write in between would find the budget used up.
+        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
     }
 
     fn give(&self, bytes: usize) {
@@ -369,6 +366,20 @@ mod tests {
         drop(reply);
         assert!(budget.used() > 0, "the reader may still come for it");
         drop(reader);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn a_write_that_finds_no_budget_takes_none_from_others_meanwhile() {
+        let budget = Budget::new(10);
+        std::thread::scope(|scope| {
+            let refused = scope.spawn(|| (0..100_000).filter(|_| budget.take(11)).count());
+            for _ in 0..100_000 {
+                assert!(budget.take(1));
+                budget.give(1);
+            }
+            assert_eq!(refused.join().unwrap(), 0);
+        });
         assert_eq!(budget.used(), 0);
     }
 

@@ -1,1 +1,21 @@
-//! Placeholder.
+//! Runs plugins: the only crate that names wasmtime.
+//!
+//! Promises: what is loaded can be launched (its world and imports were checked); a guest cannot hold a thread, exceed
+//! its memory, reach what it was not granted, or name a file.
+//! Costs: a plugin is compiled once per engine version and kept; launching copies nothing but what the guest writes.
+
+mod cache;
+mod contract;
+mod engine;
+mod error;
+mod http;
+mod instance;
+mod memory;
+mod plugin;
+mod state;
+mod stdio;
+mod turns;
+
+pub use engine::{Engine, EngineError, Settings};
+pub use error::LoadError;
+pub use plugin::{Loaded, Source};

@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The HTTP face: routes, the three answers, exact SSE, problem documents; one listener that serves HTTP/1.1 and
+//! HTTP/2 (prior knowledge) and drains.
+//!
+//! Promises: a chunk is on the wire as soon as it was written; a client that reads slowly or leaves does not slow the
+//! guest; an answer that lacks its end never looks whole; every refusal is a problem document with a stable code.
+//! Bounded by: [`Settings`]; per connection, what a slow client has not taken is at most some 64 KiB and one event.
+//! Knows nothing of wasm: runs go in through [`rookery_agents::Directory`] and come back as a reader of events.
+
+mod accept;
+mod answer;
+mod ask;
+mod cors;
+mod payload;
+mod problem;
+mod routes;
+mod server;
+mod silence;
+mod sse;
+mod stall;
+#[cfg(test)]
+mod tests;
+
+pub use server::{Settings, serve};

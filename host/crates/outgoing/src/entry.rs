@@ -4,8 +4,6 @@
 //! port it is the scheme's own. A path allows itself and what lies below it, by whole segments: `/v1` allows
 //! `/v1` and `/v1/models`, not `/v10`; a slash at its end makes no difference.
 
-use std::cmp::Reverse;
-
 use crate::host::Host;
 use crate::target::{Scheme, Target, is_plain_path};
 
@@ -73,13 +71,13 @@ impl Entry {
             && self.path.iter().zip(&other.path).all(|(mine, theirs)| mine == theirs)
     }
 
-    /// Orders entries so that the one which says more about a request comes first.
-    pub(crate) fn precedence(&self) -> impl Ord + use<> {
+    /// Greater for an entry that says more about a request: first about its host, then about its path.
+    pub(crate) fn precision(&self) -> (usize, usize) {
         let host = match &self.host {
             Pattern::Exactly(_) => usize::MAX,
             Pattern::Under(name) => name.len(),
         };
-        Reverse((host, self.path.len()))
+        (host, self.path.len())
     }
 }
 
@@ -103,7 +101,10 @@ impl Pattern {
             Some(Host::Name(name)) => {
                 wrong(format!("`*.{name}` is all of a top-level domain"), "name the hosts one by one")
             }
-            _ => wrong(format!("`{under}` has no names under it"), "write `*.` before a name of at least two parts"),
+            _ => wrong(
+                format!("`{under}` has no names under it"),
+                "write `*.` before a name of at least two parts",
+            ),
         }
     }
 
@@ -225,8 +226,18 @@ mod tests {
     #[test]
     fn a_path_prefix_has_no_way_around_it() {
         for path in [
-            "/v1/../admin", "/v1/%2e%2e/admin", "/v1/%252e%252e/admin", "/v1/..;/admin", "/v1/..%2fadmin",
-            "/v1/..%5cadmin", "/v1/..\\admin", "/v1//admin", "/v1/./x", "/x/../v1", "//v1", "/v1%2fadmin",
+            "/v1/../admin",
+            "/v1/%2e%2e/admin",
+            "/v1/%252e%252e/admin",
+            "/v1/..;/admin",
+            "/v1/..%2fadmin",
+            "/v1/..%5cadmin",
+            "/v1/..\\admin",
+            "/v1//admin",
+            "/v1/./x",
+            "/x/../v1",
+            "//v1",
+            "/v1%2fadmin",
         ] {
             assert!(!allows("https://a.com/v1", &format!("https://a.com{path}")), "{path}");
         }
@@ -237,8 +248,16 @@ mod tests {
         for (text, what, mend) in [
             ("api.example.com", "it has no scheme", "write `https://api.example.com`"),
             ("ftp://a.com", "`ftp` is not spoken here", "use `https` or `http`"),
-            ("https://a.com/v1?key=1", "it has a query or a fragment", "end it before that: `https://a.com/v1`"),
-            ("https://me:pw@a.com", "it holds a user name", "leave it out; credentials go under [http.inject]"),
+            (
+                "https://a.com/v1?key=1",
+                "it has a query or a fragment",
+                "end it before that: `https://a.com/v1`",
+            ),
+            (
+                "https://me:pw@a.com",
+                "it holds a user name",
+                "leave it out; credentials go under [http.inject]",
+            ),
             ("https://", "it names no host", "write `https://host`"),
             ("https://a.com:0", "`0` is no port", "use a number from 1 to 65535, or leave it out"),
             ("https://a.com:+80", "`+80` is no port", "use a number from 1 to 65535, or leave it out"),
@@ -249,10 +268,26 @@ mod tests {
             assert_eq!(Entry::parse(text), Err(expected), "{text}");
         }
         for text in [
-            "", "*", "https://*", "https://a.*.com", "https://*a.com", "https://*.127.0.0.1", "https://*.[::1]",
-            "https://0x7f.1", "https://127.1", "https://a.com:", "https://a.com:65536", "https://a.com:x",
-            "https://a.com/../x", "https://a.com/v1/%2e%2e", "https://a.com//v1", "https://a.com/v*",
-            "https://a.com/a b", "https://a b.com", "https://exämple.com", "https://a.com\\v1",
+            "",
+            "*",
+            "https://*",
+            "https://a.*.com",
+            "https://*a.com",
+            "https://*.127.0.0.1",
+            "https://*.[::1]",
+            "https://0x7f.1",
+            "https://127.1",
+            "https://a.com:",
+            "https://a.com:65536",
+            "https://a.com:x",
+            "https://a.com/../x",
+            "https://a.com/v1/%2e%2e",
+            "https://a.com//v1",
+            "https://a.com/v*",
+            "https://a.com/a b",
+            "https://a b.com",
+            "https://exämple.com",
+            "https://a.com\\v1",
         ] {
             assert!(Entry::parse(text).is_err(), "{text:?}");
         }

@@ -83,8 +83,7 @@ impl Grants {
             injections.push(injection);
         }
         // The last one to be applied wins, and that is to be the one which says most about the request.
-        injections.sort_by_key(|injection| injection.entry.precedence());
-        injections.reverse();
+        injections.sort_by_key(|injection| injection.entry.precision());
         Ok(Grants { allow, inject: injections })
     }
 
@@ -132,7 +131,9 @@ mod tests {
     #[test]
     fn nothing_is_granted_by_default() {
         assert!(!Grants::none().allow(&target("https://api.example.com/")));
-        assert!(grants(&["https://a.com", "https://b.com"], &[]).expect("two").allow(&target("https://b.com/")));
+        assert!(
+            grants(&["https://a.com", "https://b.com"], &[]).expect("two").allow(&target("https://b.com/"))
+        );
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //!
 //! A value is a template: `${NAME}` is a variable of the host's environment, `$$` is one `$`. It is filled in
 //! when the plugin is loaded, so that a missing variable is found then and not at the first request.
+//!
+//! Costs: a server that repeats what it was sent shows the value to the guest. The entry's path is the way to
+//! keep a key from such a corner of a server.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -76,11 +79,16 @@ fn parse_header(
             format!("needs the environment variable {variable}, which is not set or empty"),
             "set it before starting the host",
         ),
-        Unfilled::Malformed => wrong("has a `$` that begins no variable".into(), "write `${NAME}`, or `$$` for a `$`"),
+        Unfilled::Malformed => {
+            wrong("has a `$` that begins no variable".into(), "write `${NAME}`, or `$$` for a `$`")
+        }
     })?;
     // The message must not quote the value.
     let mut value = HeaderValue::from_str(&filled).map_err(|_| {
-        wrong("has a value that no header can hold".into(), "look for a line break or a letter beyond ASCII in it")
+        wrong(
+            "has a value that no header can hold".into(),
+            "look for a line break or a letter beyond ASCII in it",
+        )
     })?;
     value.set_sensitive(true); // HTTP/2 then keeps it out of its compression table, and `Debug` out of logs.
     Ok((header, Secret(value)))

@@ -4,6 +4,7 @@
 //! origin has one spelling in the pool of connections.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use http::Uri;
 
@@ -89,6 +90,11 @@ impl Target {
         format!("{}://{}", self.scheme.as_str(), self.authority())
     }
 
+    /// The same request to an address instead of a name.
+    pub(crate) fn at(&self, address: IpAddr) -> Target {
+        Target { host: Host::Address(address), ..self.clone() }
+    }
+
     fn authority(&self) -> String {
         if self.port == self.scheme.default_port() {
             self.host.to_string()
@@ -123,7 +129,7 @@ pub(crate) fn is_plain_path(path: &str) -> bool {
     let mut segments = path.split('/').skip(1).peekable();
     while let Some(segment) = segments.next() {
         let is_last = segments.peek().is_none();
-        let decoded = percent_decoded(segment);
+        let Some(decoded) = fully_decoded(segment) else { return false };
         let name = decoded.split(|&byte| byte == b';').next().unwrap_or_default();
         if (segment.is_empty() && !is_last)
             || name == b"."
@@ -136,33 +142,44 @@ pub(crate) fn is_plain_path(path: &str) -> bool {
     true
 }
 
-/// Decoded until nothing changes: a path that a proxy decodes and its server again is no way around either.
-fn percent_decoded(segment: &str) -> Vec<u8> {
+/// A proxy may decode a path and the server behind it again, so this does too. None after the third time:
+/// nobody honest is still encoded then, and every further round would cost a walk over the whole path.
+fn fully_decoded(segment: &str) -> Option<Vec<u8>> {
     let mut bytes = segment.as_bytes().to_vec();
-    loop {
-        let mut decoded = Vec::with_capacity(bytes.len());
-        let mut rest = bytes.as_slice();
-        while let Some((&first, after)) = rest.split_first() {
-            match (first, after) {
-                (b'%', [high, low, tail @ ..]) if let (Some(high), Some(low)) = (hex(*high), hex(*low)) => {
-                    decoded.push(high << 4 | low);
-                    rest = tail;
-                }
-                _ => {
-                    decoded.push(first);
-                    rest = after;
-                }
-            }
-        }
+    for _ in 0..3 {
+        let decoded = percent_decoded(&bytes);
         if decoded.len() == bytes.len() {
-            return decoded;
+            return Some(decoded);
         }
         bytes = decoded;
     }
+    None
 }
 
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+fn percent_decoded(mut rest: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(rest.len());
+    while let Some((&first, after)) = rest.split_first() {
+        match after {
+            [high, low, tail @ ..]
+                if first == b'%' && high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
+                decoded.push(hex(*high) << 4 | hex(*low));
+                rest = tail;
+            }
+            _ => {
+                decoded.push(first);
+                rest = after;
+            }
+        }
+    }
+    decoded
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
+    }
 }
 
 #[cfg(test)]
@@ -235,6 +252,7 @@ mod tests {
             "/v1/..\\admin",
             "/v1/a%5cb",
             "/v1/a%00b",
+            "/v1/%25252525252e",
         ] {
             assert!(!is_plain_path(path), "{path}");
         }

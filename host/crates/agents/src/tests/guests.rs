@@ -1,0 +1,284 @@
+//! Guests faked in Rust. They do what the prompt says, and write down what happened.
+//!
+//! A prompt is a list of steps, such as `say on, take 10s, count`:
+//!
+//! | step | |
+//! |---|---|
+//! | `say x` | writes `x` |
+//! | `count` | writes how many runs this instance has begun: 1, 2, 3 … |
+//! | `write n` | writes one chunk of `n` bytes, and goes on when it is refused |
+//! | `take 10s` | lets time pass |
+//! | `stuck` | never goes on |
+//! | `open` | waits for the end of what the run has open |
+//! | `answer`, `fail` | gives the answer; what follows is work left over, between runs |
+//! | `forget` | drops the answer without giving it |
+//! | `trap`, `panic` | makes the instance unusable, or the host's own code fail |
+//!
+//! A run that has come to its end without an answer has done well.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use rookery_core::{AgentId, Chunk, Code, Failure, Generation, Span};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+use crate::guest::{Call, Instance, Plugin, Policy};
+
+/// A plugin whose guests do what the prompt says.
+pub(super) struct Fake {
+    policy: Policy,
+    launching: Launching,
+    pub(super) record: Arc<Record>,
+}
+
+/// How a launch goes.
+pub(super) enum Launching {
+    AtOnce,
+    Takes(Duration),
+    NeverEnds,
+    /// The first so many launches fail.
+    Fails(AtomicUsize),
+    Panics,
+}
+
+/// What happened to the guests of one host.
+pub(super) struct Record(watch::Sender<State>);
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct State {
+    /// In the order in which it happened.
+    pub(super) events: Vec<Event>,
+    agents: HashMap<AgentId, Counts>,
+    /// Instances that are live now, and the most that were at once.
+    pub(super) live: usize,
+    pub(super) most_live: usize,
+    /// Runs inside some guest now, and the most that were at once.
+    pub(super) running: usize,
+    pub(super) most_running: usize,
+    /// Agents that had two instances, or two runs, at once. Nothing may ever be in here.
+    pub(super) broken: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    live: usize,
+    running: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    Launched(Generation),
+    Dropped(Generation),
+    Began(String),
+    /// What a run had open has ended.
+    Closed,
+}
+
+impl Fake {
+    pub(super) fn new(policy: Policy) -> Self {
+        Self::launching(policy, Launching::AtOnce)
+    }
+
+    pub(super) fn launching(policy: Policy, launching: Launching) -> Self {
+        Self { policy, launching, record: Arc::new(Record(watch::Sender::default())) }
+    }
+}
+
+impl Plugin for Fake {
+    fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    fn version(&self) -> &str {
+        "fake"
+    }
+
+    fn launch(
+        &self,
+        agent: &AgentId,
+        generation: Generation,
+    ) -> BoxFuture<'static, Result<Box<dyn Instance>, Failure>> {
+        let (record, agent) = (self.record.clone(), agent.clone());
+        let launched = move || -> Result<Box<dyn Instance>, Failure> {
+            Ok(Box::new(Guest { place: LivePlace::take(record, agent, generation), runs: AtomicU64::new(0) }))
+        };
+        let broken = || Failure::new(Code::LaunchFailed, "no luck");
+        match &self.launching {
+            Launching::AtOnce => async move { launched() }.boxed(),
+            Launching::Takes(time) => sleep(*time).map(move |()| launched()).boxed(),
+            Launching::NeverEnds => pending().boxed(),
+            Launching::Panics => async { panic!("the host's own code is broken") }.boxed(),
+            Launching::Fails(left) => {
+                let fails =
+                    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+                async move { if fails { Err(broken()) } else { launched() } }.boxed()
+            }
+        }
+    }
+}
+
+/// An instance.
+struct Guest {
+    place: LivePlace,
+    runs: AtomicU64,
+}
+
+impl Instance for Guest {
+    fn drive(self: Box<Self>, mut calls: mpsc::Receiver<Box<Call>>) -> BoxFuture<'static, Failure> {
+        async move {
+            // All calls that arrive are worked on at once: it is the host that must not send two.
+            let mut working = FuturesUnordered::new();
+            loop {
+                tokio::select! {
+                    call = calls.recv() => match call {
+                        Some(call) => working.push(self.work(*call)),
+                        None => pending().await,
+                    },
+                    Some(end) = working.next() => if let Err(failure) = end { return failure },
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Guest {
+    /// Takes the prompt's steps one after another. An error ends the instance.
+    async fn work(&self, call: Call) -> Result<(), Failure> {
+        let Call { prompt, reply, answer, ended } = call;
+        let count = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
+        let (mut answer, mut place) = (Some(answer), Some(RunPlace::take(&self.place, &prompt.text)));
+        let mut give = |result: Option<Result<(), Failure>>| {
+            // Left before the host can know of it, as its next call may come at once.
+            drop(place.take());
+            if let (Some(answer), Some(result)) = (answer.take(), result) {
+                let _ = answer.send(result);
+            }
+        };
+        for step in prompt.text.split(", ") {
+            let (verb, what) = step.split_once(' ').unwrap_or((step, ""));
+            match verb {
+                "say" => drop(reply.write(Chunk::Text(what.into()))),
+                "count" => drop(reply.write(Chunk::Text(count.to_string()))),
+                "write" => drop(reply.write(Chunk::Text("x".repeat(what.parse().expect("a number"))))),
+                "take" => sleep(what.parse::<Span>().expect("a span of time").0).await,
+                "stuck" => pending().await,
+                "open" => {
+                    ended.cancelled().await;
+                    self.place.record.change(|state| state.events.push(Event::Closed));
+                }
+                "answer" => give(Some(Ok(()))),
+                "fail" => give(Some(Err(Failure::new(Code::Failed, "as it was asked to")))),
+                "forget" => give(None),
+                "trap" => return Err(Failure::new(Code::Trapped, "as it was asked to")),
+                "panic" => panic!("the host's own code is broken"),
+                _ => panic!("`{step}` is no step"),
+            }
+        }
+        give(Some(Ok(())));
+        Ok(())
+    }
+}
+
+/// What an instance takes; dropped with it.
+struct LivePlace {
+    record: Arc<Record>,
+    agent: AgentId,
+    generation: Generation,
+}
+
+impl LivePlace {
+    fn take(record: Arc<Record>, agent: AgentId, generation: Generation) -> Self {
+        record.change(|state| {
+            state.events.push(Event::Launched(generation));
+            state.live += 1;
+            state.most_live = state.most_live.max(state.live);
+            let counts = state.agents.entry(agent.clone()).or_default();
+            counts.live += 1;
+            if counts.live > 1 {
+                state.broken.push(format!("{agent} had two instances"));
+            }
+        });
+        Self { record, agent, generation }
+    }
+}
+
+impl Drop for LivePlace {
+    fn drop(&mut self) {
+        self.record.change(|state| {
+            state.events.push(Event::Dropped(self.generation));
+            state.live -= 1;
+            state.agents.entry(self.agent.clone()).or_default().live -= 1;
+        });
+    }
+}
+
+/// What a run takes inside a guest: from its begin to its answer, or until the instance is dropped.
+struct RunPlace<'a>(&'a LivePlace);
+
+impl<'a> RunPlace<'a> {
+    fn take(place: &'a LivePlace, text: &str) -> Self {
+        place.record.change(|state| {
+            state.events.push(Event::Began(text.to_owned()));
+            state.running += 1;
+            state.most_running = state.most_running.max(state.running);
+            let counts = state.agents.entry(place.agent.clone()).or_default();
+            counts.running += 1;
+            if counts.running > 1 {
+                state.broken.push(format!("{} had two runs at once", place.agent));
+            }
+        });
+        Self(place)
+    }
+}
+
+impl Drop for RunPlace<'_> {
+    fn drop(&mut self) {
+        self.0.record.change(|state| {
+            state.running -= 1;
+            state.agents.entry(self.0.agent.clone()).or_default().running -= 1;
+        });
+    }
+}
+
+impl Record {
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        self.0.send_modify(change);
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.0.borrow().clone()
+    }
+
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.state().events
+    }
+
+    /// The generations that were launched, in that order.
+    pub(super) fn launches(&self) -> Vec<Generation> {
+        let launched = |event| if let Event::Launched(generation) = event { Some(generation) } else { None };
+        self.events().into_iter().filter_map(launched).collect()
+    }
+
+    /// Whether a run with this prompt has begun.
+    pub(super) fn began(&self, text: &str) -> bool {
+        self.0.borrow().events.contains(&Event::Began(text.into()))
+    }
+
+    pub(super) fn live(&self) -> usize {
+        self.0.borrow().live
+    }
+
+    /// Waits for a state of the guests.
+    pub(super) async fn until(&self, mut reached: impl FnMut(&State) -> bool) {
+        self.0.subscribe().wait_for(|state| reached(state)).await.expect("the record outlives this wait");
+    }
+}

@@ -1,0 +1,150 @@
+//! The crate's promises, with guests faked in Rust.
+//!
+//! Nothing here waits for a while: it waits for an event of a run or for a state of the guests. Where time is the
+//! subject the clock is paused, and the time is checked too.
+
+mod bounds;
+mod drain;
+mod failing;
+mod guests;
+mod random;
+mod room;
+mod serving;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rookery_core::{AgentId, Chunk, Code, Failure, Item, Origin, Outcome};
+use tokio::time::Instant;
+
+use crate::guest::{Plugin, Policy};
+use crate::tests::guests::{Fake, Record};
+use crate::{Asked, Directory, Limits, Reader, Submitted};
+
+const DEADLINE: Duration = Duration::from_secs(600);
+
+const POLICY: Policy = Policy { queue: 1024, deadline: DEADLINE, output: 1 << 20 };
+
+const LIMITS: Limits = Limits { runs: 4096, live: 64, unread: 16 << 20 };
+
+/// A directory that serves one plugin, `fake`.
+struct Host {
+    directory: Directory,
+    guests: Arc<Record>,
+}
+
+impl Host {
+    fn new(fake: Fake, limits: Limits) -> Self {
+        let guests = fake.record.clone();
+        let plugin: Arc<dyn Plugin> = Arc::new(fake);
+        let plugins = BTreeMap::from([("fake".parse().unwrap(), plugin)]);
+        Self { directory: Directory::new(plugins, limits), guests }
+    }
+
+    fn with_policy(policy: Policy) -> Self {
+        Self::new(Fake::new(policy), LIMITS)
+    }
+
+    fn submit(&self, name: &str, text: &str) -> Result<Submitted, Failure> {
+        let asked = Asked { text: text.into(), body: None, origin: Origin::Client(None) };
+        self.directory.submit(&agent(name), asked)
+    }
+
+    /// Submits a run that is accepted, and reads it to its end.
+    async fn run(&self, name: &str, text: &str) -> Ended {
+        end(self.submit(name, text).expect("accepted")).await
+    }
+
+    fn refusal(&self, name: &str, text: &str) -> Code {
+        self.submit(name, text).expect_err("refused").code
+    }
+
+    /// How many agents have a task.
+    fn agents(&self) -> usize {
+        self.directory.known()
+    }
+}
+
+fn agent(name: &str) -> AgentId {
+    AgentId { plugin: "fake".parse().unwrap(), name: name.parse().unwrap() }
+}
+
+/// What a reader saw of a run.
+#[derive(Debug, PartialEq, Eq)]
+struct Ended {
+    text: String,
+    outcome: Outcome,
+}
+
+impl Ended {
+    fn done(text: &str) -> Self {
+        Self { text: text.into(), outcome: Outcome::Done }
+    }
+
+    fn code(&self) -> Code {
+        match &self.outcome {
+            Outcome::Failed(failure) => failure.code,
+            other => panic!("{other:?} is no failure"),
+        }
+    }
+}
+
+/// Reads a run to its end, and checks that its events are numbered without a gap and that its one outcome is the last.
+async fn end(submitted: Submitted) -> Ended {
+    let mut events = submitted.events;
+    let (mut text, mut outcome, mut read) = (String::new(), None, 0);
+    while let Some(event) = events.next().await.expect("not cut off") {
+        read += 1;
+        assert_eq!(event.id, read, "numbered without a gap");
+        assert_eq!(outcome, None, "nothing comes after the outcome");
+        match &event.item {
+            Item::Chunk(Chunk::Text(more)) => text.push_str(more),
+            Item::Chunk(other) => panic!("no fake guest writes {other:?}"),
+            Item::Outcome(end) => outcome = Some(end.clone()),
+        }
+    }
+    Ended { text, outcome: outcome.expect("a stream that ends has an outcome") }
+}
+
+/// The next event's text: tells that a run has come so far.
+async fn next_text(events: &mut Reader) -> String {
+    match &events.next().await.expect("not cut off").expect("not ended").item {
+        Item::Chunk(Chunk::Text(text)) => text.clone(),
+        other => panic!("{other:?} is no text"),
+    }
+}
+
+/// A run that has begun, and is the only one of its agent.
+async fn begun(host: &Host, name: &str, then: &str) -> Submitted {
+    let mut run = host.submit(name, &format!("say on, {then}")).expect("accepted");
+    assert_eq!(next_text(&mut run.events).await, "on");
+    run
+}
+
+/// Reads on in a run of which something was read before; only the outcome is left.
+async fn outcome(mut run: Submitted) -> Outcome {
+    let last = run.events.next().await.expect("not cut off").expect("an outcome");
+    assert_eq!(run.events.next().await, Ok(None), "the outcome is the last event");
+    match &last.item {
+        Item::Outcome(outcome) => outcome.clone(),
+        other => panic!("{other:?} is no outcome"),
+    }
+}
+
+fn code(outcome: &Outcome) -> Option<Code> {
+    match outcome {
+        Outcome::Failed(failure) => Some(failure.code),
+        Outcome::Done | Outcome::Cancelled => None,
+    }
+}
+
+fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+/// The name of a test's own clock: what has passed since the test began.
+fn clock() -> impl Fn() -> Duration {
+    let began = Instant::now();
+    move || began.elapsed()
+}

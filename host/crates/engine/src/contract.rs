@@ -1,0 +1,113 @@
+//! The contract in `wit/`, bound to Rust, and the host's side of its imports.
+
+use rookery_agents::Reply;
+use wasmtime::component::{HasSelf, Linker, Resource};
+
+use crate::state::State;
+
+#[allow(missing_docs, reason = "generated; the WIT files are the documentation")]
+mod generated {
+    wasmtime::component::bindgen!({
+        path: "../../../wit",
+        world: "rookery:agent/contract",
+        imports: { default: trappable },
+        exports: { default: async | store },
+        with: { "rookery:agent/output.reply": rookery_agents::Reply },
+    });
+}
+
+pub(crate) use generated::rookery::agent::types;
+pub(crate) use generated::{Contract, ContractPre};
+
+use generated::rookery::agent::{identity, output};
+
+/// Links the contract's imports.
+pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    types::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    identity::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    output::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+}
+
+impl types::Host for State {}
+
+impl identity::Host for State {
+    fn agent(&mut self) -> wasmtime::Result<types::AgentId> {
+        Ok((&self.agent).into())
+    }
+}
+
+impl output::Host for State {}
+
+impl output::HostReply for State {
+    fn write(
+        &mut self,
+        reply: Resource<Reply>,
+        chunk: types::Chunk,
+    ) -> wasmtime::Result<Result<(), output::Refusal>> {
+        Ok(self.table.get(&reply)?.write(chunk.into()).map_err(Into::into))
+    }
+
+    fn drop(&mut self, reply: Resource<Reply>) -> wasmtime::Result<()> {
+        self.table.delete(reply)?;
+        Ok(())
+    }
+}
+
+impl From<rookery_agents::Refusal> for output::Refusal {
+    fn from(refusal: rookery_agents::Refusal) -> Self {
+        match refusal {
+            rookery_agents::Refusal::Cancelled => Self::Cancelled,
+            rookery_agents::Refusal::TooLarge => Self::TooLarge,
+            rookery_agents::Refusal::Invalid => Self::Invalid,
+        }
+    }
+}
+
+impl From<types::Chunk> for rookery_core::Chunk {
+    fn from(chunk: types::Chunk) -> Self {
+        match chunk {
+            types::Chunk::Text(text) => Self::Text(text),
+            types::Chunk::Reasoning(text) => Self::Reasoning(text),
+            types::Chunk::Data(data) => Self::Data { name: data.name, json: data.json },
+            types::Chunk::ToolCall(call) => {
+                Self::ToolCall { id: call.id, name: call.name, arguments: call.arguments }
+            }
+            types::Chunk::ToolResult(result) => {
+                Self::ToolResult { id: result.id, content: result.content, is_error: result.is_error }
+            }
+            types::Chunk::Usage(usage) => Self::Usage {
+                model: usage.model,
+                input_tokens: usage.input_tokens,
+                output_tokens: usage.output_tokens,
+            },
+        }
+    }
+}
+
+impl From<&rookery_core::AgentId> for types::AgentId {
+    fn from(agent: &rookery_core::AgentId) -> Self {
+        Self { plugin: agent.plugin.to_string(), name: agent.name.to_string() }
+    }
+}
+
+impl From<rookery_core::Prompt> for types::Prompt {
+    fn from(prompt: rookery_core::Prompt) -> Self {
+        let origin = match prompt.origin {
+            rookery_core::Origin::Client(address) => types::Origin::Client(address),
+            rookery_core::Origin::Agent(agent) => types::Origin::Agent((&agent).into()),
+            rookery_core::Origin::Schedule(name) => types::Origin::Schedule(name),
+        };
+        Self { run: prompt.run.to_string(), text: prompt.text, body: prompt.body, origin }
+    }
+}
+
+impl From<types::Failure> for rookery_core::Failure {
+    fn from(failure: types::Failure) -> Self {
+        use rookery_core::Code;
+        match failure {
+            types::Failure::Rejected(message) => Self::new(Code::Rejected, message),
+            types::Failure::Unavailable(message) => Self::new(Code::Unavailable, message),
+            types::Failure::Failed(message) => Self::new(Code::Failed, message),
+        }
+    }
+}

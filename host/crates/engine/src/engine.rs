@@ -1,0 +1,120 @@
+//! The engine: one per host, with its settings, its clock for guests, and what components may import.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rookery_outgoing::Client;
+use wasmtime::component::Linker;
+use wasmtime::{Config, PoolingAllocationConfig};
+use wasmtime_wasi_config::WasiConfig;
+
+use crate::cache::Cache;
+use crate::contract;
+use crate::error::LoadError;
+use crate::plugin::{Loaded, Source};
+use crate::state::State;
+use crate::turns::{Ticker, Turns};
+
+/// What differs between engines.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where compiled code is kept between starts.
+    pub cache: PathBuf,
+    /// How many threads poll guests; see [`crate::Engine`].
+    pub threads: usize,
+    /// How many instances may be live at once.
+    pub live: usize,
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The folder for compiled code cannot be made.
+    #[error("the folder {0} for compiled code cannot be made: {1}")]
+    Cache(PathBuf, std::io::Error),
+    /// The engine does not start on this machine.
+    #[error("the WebAssembly engine does not start: {0}")]
+    Start(String),
+}
+
+/// Loads plugins. Guests that compute for long share all but one of the host's threads.
+pub struct Engine {
+    pub(crate) engine: wasmtime::Engine,
+    pub(crate) linker: Linker<State>,
+    pub(crate) turns: Turns,
+    pub(crate) client: Client,
+    cache: Cache,
+    _ticker: Ticker,
+}
+
+impl Engine {
+    /// An engine whose guests send their requests with `client`.
+    ///
+    /// # Errors
+    ///
+    /// When the cache folder cannot be made, or the machine cannot run compiled wasm.
+    pub fn new(settings: Settings, client: Client) -> Result<Arc<Self>, EngineError> {
+        let start = |error: wasmtime::Error| EngineError::Start(format!("{error:#}"));
+        let cache = Cache::open(settings.cache.clone())
+            .map_err(|error| EngineError::Cache(settings.cache.clone(), error))?;
+        let engine = wasmtime::Engine::new(&config(settings.live)).map_err(start)?;
+        let ticker = Ticker::start(&engine).map_err(|error| EngineError::Start(error.to_string()))?;
+        let linker = linker(&engine).map_err(start)?;
+        let turns = Turns::new(&ticker, settings.threads);
+        Ok(Arc::new(Self { engine, linker, turns, client, cache, _ticker: ticker }))
+    }
+
+    /// Loads a plugin: checks it, and compiles it unless that was done before. Blocks for as long as compiling takes,
+    /// a tenth of a second for a small Rust component and ten seconds for a Python one.
+    ///
+    /// # Errors
+    ///
+    /// When the component cannot be served.
+    pub fn load(self: &Arc<Self>, source: Source) -> Result<Loaded, LoadError> {
+        crate::error::check_header(&source.component)?;
+        let component = match self.cache.get(&self.engine, &source.digest) {
+            Some(component) => component,
+            None => {
+                let component = wasmtime::component::Component::new(&self.engine, &source.component)
+                    .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+                self.cache.put(&self.engine, &source.digest, &component);
+                component
+            }
+        };
+        Loaded::new(self.clone(), &component, source)
+    }
+}
+
+fn config(live: usize) -> Config {
+    let mut config = Config::new();
+    config.wasm_component_model_async(true);
+    config.epoch_interruption(true);
+    config.generate_address_map(true);
+    config.allocation_strategy(pooling(live));
+    config
+}
+
+/// Room for `live` instances of ordinary components. The pool reserves addresses, not memory; what a slot was
+/// used for goes back to the system when its instance is dropped.
+fn pooling(live: usize) -> PoolingAllocationConfig {
+    let count = |per_agent: usize| u32::try_from(live.saturating_mul(per_agent)).unwrap_or(u32::MAX);
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(count(1));
+    // A Rust component has two or three core instances, a Python one about ten.
+    pool.total_core_instances(count(4));
+    pool.total_memories(count(2));
+    pool.total_tables(count(3));
+    pool.total_stacks(count(2));
+    pool
+}
+
+fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_config::add_to_linker(&mut linker, |state: &mut State| WasiConfig::new(state.config()))?;
+    contract::link(&mut linker)?;
+    Ok(linker)
+}

@@ -1,0 +1,121 @@
+//! A loaded plugin: checked, compiled, linked, and ready to launch instances from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use rookery_agents::guest::{Instance, Plugin, Policy};
+use rookery_core::{AgentId, ByteSize, Code, Failure, Generation, PluginName};
+use rookery_outgoing::{Caller, Grants};
+use wasmtime::Store;
+use wasmtime::component::Component;
+use wasmtime_wasi_config::WasiConfigVariables;
+
+use crate::contract::ContractPre;
+use crate::engine::Engine;
+use crate::error::LoadError;
+use crate::http::{self, Outgoing};
+use crate::instance::{Launched, trapped};
+use crate::memory::Memory;
+use crate::state::State;
+
+/// What a plugin is made of: the component and what its sidecar says.
+#[derive(Debug)]
+pub struct Source {
+    /// The plugin's name.
+    pub name: PluginName,
+    /// The component's bytes.
+    pub component: Vec<u8>,
+    /// Their SHA-256, in hexadecimal.
+    pub digest: String,
+    /// Plain values for `wasi:config/store`.
+    pub config: BTreeMap<String, String>,
+    /// What linear memories and tables of one instance may take together.
+    pub memory: ByteSize,
+    /// How runs are served.
+    pub policy: Policy,
+    /// What may be reached over HTTP.
+    pub grants: Grants,
+    /// How many outgoing requests all agents of the plugin may have open at once.
+    pub open_requests: usize,
+}
+
+/// A plugin that can be served.
+pub struct Loaded(Arc<Inner>);
+
+struct Inner {
+    engine: Arc<Engine>,
+    pre: ContractPre<State>,
+    digest: String,
+    policy: Policy,
+    memory: ByteSize,
+    config: Arc<WasiConfigVariables>,
+    caller: Caller,
+}
+
+impl Loaded {
+    pub(crate) fn new(engine: Arc<Engine>, component: &Component, source: Source) -> Result<Self, LoadError> {
+        let pre = engine
+            .linker
+            .instantiate_pre(component)
+            .map_err(|error| LoadError::Import(format!("{error:#}")))?;
+        let pre = ContractPre::new(pre).map_err(|error| LoadError::World(format!("{error:#}")))?;
+        let caller = http::caller(&engine.client, &source.name, source.grants, source.open_requests);
+        Ok(Self(Arc::new(Inner {
+            engine,
+            pre,
+            digest: source.digest,
+            policy: source.policy,
+            memory: source.memory,
+            config: Arc::new(source.config.into_iter().collect()),
+            caller,
+        })))
+    }
+}
+
+impl Plugin for Loaded {
+    fn policy(&self) -> Policy {
+        self.0.policy
+    }
+
+    fn version(&self) -> &str {
+        &self.0.digest
+    }
+
+    fn launch(
+        &self,
+        agent: &AgentId,
+        _generation: Generation,
+    ) -> BoxFuture<'static, Result<Box<dyn Instance>, Failure>> {
+        let (inner, agent) = (self.0.clone(), agent.clone());
+        Box::pin(async move { inner.launch(agent).await })
+    }
+}
+
+impl Inner {
+    async fn launch(&self, agent: AgentId) -> Result<Box<dyn Instance>, Failure> {
+        let limit = usize::try_from(self.memory.0).unwrap_or(usize::MAX);
+        let outgoing = Outgoing::new(&self.caller, &agent);
+        let state = State::new(agent, Memory::new(limit), outgoing, self.config.clone());
+        let mut store = Store::new(&self.engine.engine, state);
+        store.limiter(|state| &mut state.memory);
+        let turn = self.engine.turns.apply(&mut store);
+        // A component may compute while it is instantiated, so launching takes turns too.
+        let launching = turn.polls(self.pre.instantiate_async(&mut store)).await;
+        match launching {
+            Ok(contract) => {
+                let turn = self.engine.turns.apply(&mut store);
+                Ok(Box::new(Launched { store, contract, turn, memory: self.memory }))
+            }
+            Err(error) => Err(self.not_launched(&error, store.data())),
+        }
+    }
+
+    fn not_launched(&self, error: &wasmtime::Error, state: &State) -> Failure {
+        let failure = trapped(error, state, self.memory);
+        match failure.code {
+            Code::MemoryExceeded => failure,
+            _ => Failure::new(Code::LaunchFailed, format!("no instance could be launched: {}", failure.message)),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What the host keeps beside each instance.
+
+use std::sync::Arc;
+
+use rookery_core::AgentId;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_config::WasiConfigVariables;
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::http::Outgoing;
+use crate::memory::Memory;
+use crate::stdio::Lines;
+
+/// How many host resources (streams, requests, replies, timers …) one instance may hold at once. A guest that leaks
+/// them traps here, at some megabytes of the host's memory.
+const RESOURCES: usize = 16 * 1024;
+
+/// The most random bytes a guest gets in one call; one that wants more asks again. Keeps the call short.
+const RANDOM: u64 = 1 << 20;
+
+/// One instance's state.
+pub(crate) struct State {
+    pub(crate) agent: AgentId,
+    pub(crate) table: ResourceTable,
+    pub(crate) memory: Memory,
+    pub(crate) outgoing: Outgoing,
+    config: Arc<WasiConfigVariables>,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+}
+
+impl State {
+    pub(crate) fn new(
+        agent: AgentId,
+        memory: Memory,
+        outgoing: Outgoing,
+        config: Arc<WasiConfigVariables>,
+    ) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES);
+        let wasi = WasiCtx::builder()
+            .stdout(Lines::new(agent.clone(), "stdout"))
+            .stderr(Lines::new(agent.clone(), "stderr"))
+            .max_random_size(RANDOM)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .build();
+        Self { agent, table, memory, outgoing, config, wasi, http: WasiHttpCtx::new() }
+    }
+
+    pub(crate) fn config(&self) -> &WasiConfigVariables {
+        &self.config
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.outgoing, table: &mut self.table, ctx: &mut self.http }
+    }
+}

@@ -1,0 +1,298 @@
+//! The command line: what can be asked for, and what it answers with.
+//!
+//! Exit codes: 0 when what was asked for was done, 1 when it could not be, 2 when it was not understood.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use rookery_agents::Limits;
+use rookery_core::{ByteSize, Span};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::terminal::Terminal;
+use crate::{Config, Host, dev};
+
+/// Hosts agents written as WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "rookery", version, propagate_version = true)]
+struct Command {
+    /// What goes to the log on stderr: error, warn, info, debug, trace, or a filter such as `guest=debug,warn`
+    #[arg(long, global = true, env = "ROOKERY_LOG", default_value = "info")]
+    log: String,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve the plugins of a folder
+    Serve {
+        /// The folder with the plugins: `<name>.wasm`, and beside it `<name>.toml` where it needs one
+        folder: PathBuf,
+        #[command(flatten)]
+        serving: Serving,
+    },
+    /// Build the guest projects of a folder, and serve them together with the practice model
+    Dev {
+        /// The folder with the projects: a cargo workspace or package, or folders that are
+        folder: PathBuf,
+        #[command(flatten)]
+        serving: Serving,
+        /// Where the practice model listens
+        #[arg(long, value_name = "ADDRESS", env = "ROOKERY_PRACTICE_LISTEN", default_value = "127.0.0.1:7071")]
+        practice_listen: SocketAddr,
+        /// How long the practice model waits between two tokens
+        #[arg(long, value_name = "SPAN", default_value = "30ms")]
+        practice_delay: Span,
+    },
+    /// Serve the practice model alone: an OpenAI-compatible model that needs no key and no network
+    ///
+    /// `curl http://127.0.0.1:7071/` tells what it answers to which prompt.
+    PracticeModel {
+        /// Where it listens; port 0 takes any free one
+        #[arg(long, value_name = "ADDRESS", env = "ROOKERY_PRACTICE_LISTEN", default_value = "127.0.0.1:7071")]
+        listen: SocketAddr,
+        /// How long it waits between two tokens
+        #[arg(long, value_name = "SPAN", default_value = "30ms")]
+        delay: Span,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Serving {
+    /// Where clients come in; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS", env = "ROOKERY_LISTEN", default_value = "127.0.0.1:7070")]
+    listen: SocketAddr,
+    /// What the host keeps between starts: compiled code
+    #[arg(long, value_name = "FOLDER", env = "ROOKERY_DATA", default_value = ".rookery")]
+    data: PathBuf,
+    /// How long running runs may go on after ctrl-c
+    #[arg(long, value_name = "SPAN", env = "ROOKERY_DRAIN", default_value = "30s")]
+    drain: Span,
+    /// How many agents may be live at once; for one more, the longest idle one loses its instance
+    #[arg(long, value_name = "COUNT", env = "ROOKERY_MAX_LIVE", default_value_t = 10_000, value_parser = at_least_one)]
+    max_live: usize,
+    /// How many runs may be queued or running at once, over all agents
+    #[arg(long, value_name = "COUNT", env = "ROOKERY_MAX_RUNS", default_value_t = 16_384, value_parser = at_least_one)]
+    max_runs: usize,
+    /// How many connections clients may have open at once
+    #[arg(long, value_name = "COUNT", env = "ROOKERY_MAX_CONNECTIONS", default_value_t = 8_192, value_parser = at_least_one)]
+    max_connections: usize,
+    /// How large a prompt's body may be
+    #[arg(long, value_name = "SIZE", env = "ROOKERY_MAX_BODY", default_value = "4MiB")]
+    max_body: ByteSize,
+    /// How much memory may hold output that clients have not read yet; past it, clients that are behind are
+    /// disconnected, while their runs go on
+    #[arg(long, value_name = "SIZE", env = "ROOKERY_UNREAD_MEMORY", default_value = "512MiB")]
+    unread_memory: ByteSize,
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let command = Command::parse();
+    let terminal = Arc::new(Terminal::new());
+    match run(command, &terminal) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal.rest();
+            let hint = error.downcast_ref::<Hint>().map(|hint| hint.0.as_str());
+            let error = match hint {
+                Some(_) => error.chain().skip(1).map(ToString::to_string).collect::<Vec<_>>().join(": "),
+                None => format!("{error:#}"),
+            };
+            terminal.error(&error, hint);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&command.log).map_err(|error| {
+        anyhow::anyhow!("--log {:?} is no filter: {error}", command.log).context(Hint::new("write a level, such as `info`"))
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal.colours())
+        .init();
+    let threads = std::thread::available_parallelism().map_or(2, Into::into);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    runtime.block_on(async {
+        match command.verb {
+            Verb::Serve { folder, serving } => serve(folder, serving, threads, terminal).await,
+            Verb::Dev { folder, serving, practice_listen, practice_delay } => {
+                // First, so that a port which is taken is said before minutes of building.
+                let practice = practice(practice_listen, practice_delay, CancellationToken::new()).await?;
+                let (building, shown) = (folder.clone(), terminal.clone());
+                let built = tokio::task::spawn_blocking(move || dev::build(&building, &shown)).await??;
+                terminal.answer(&format!("practice model on http://{}/v1", practice.address));
+                serve(built, serving, threads, terminal).await
+            }
+            Verb::PracticeModel { listen, delay } => {
+                let stop = CancellationToken::new();
+                let practice = practice(listen, delay, stop.clone()).await?;
+                terminal.answer(&format!("practice model on http://{}/v1", practice.address));
+                interrupted().await?;
+                stop.cancel();
+                practice.serving.await??;
+                Ok(())
+            }
+        }
+    })
+}
+
+async fn serve(folder: PathBuf, serving: Serving, threads: usize, terminal: &Arc<Terminal>) -> anyhow::Result<()> {
+    let drain = serving.drain.0;
+    let shown = terminal.clone();
+    let host = Host::start(config(&folder, serving, threads), move |loading| shown.loading(&loading)).await;
+    let host = host.map_err(hinted)?;
+    terminal.rest();
+    let served: Vec<_> = host.directory().plugins().map(|(name, _)| name.to_string()).collect();
+    if served.is_empty() {
+        return Err(nothing_to_serve(&folder, host.refused().len()));
+    }
+    let (address, example) = (host.address(), &served[0]);
+    terminal.note(&format!("serving {}", served.join(", ")));
+    terminal.note(&format!("try: curl -N http://{address}/agents/{example}/alice -d 'hello'"));
+    terminal.answer(&format!("listening on http://{address}"));
+
+    interrupted().await?;
+    drain_until_interrupted(host, drain, terminal).await
+}
+
+/// Drains; a second ctrl-c stops at once.
+async fn drain_until_interrupted(host: Host, grace: Duration, terminal: &Terminal) -> anyhow::Result<()> {
+    let running = host.directory().running();
+    if running > 0 {
+        let runs = if running == 1 { "run" } else { "runs" };
+        let grace = Span(grace);
+        terminal.note(&format!("draining: {running} {runs} may take {grace} to end; ctrl-c again stops at once"));
+    }
+    tokio::select! {
+        left = host.drain(grace) => {
+            if left > 0 {
+                terminal.warning(&format!("{left} of them did not end in time and were interrupted"), None);
+            }
+            Ok(())
+        }
+        again = interrupted() => {
+            again?;
+            anyhow::bail!("stopped at once; runs that had not ended were lost");
+        }
+    }
+}
+
+fn config(folder: &std::path::Path, serving: Serving, threads: usize) -> Config {
+    let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+    Config {
+        folder: folder.to_owned(),
+        data: serving.data,
+        listen: serving.listen,
+        limits: Limits {
+            runs: serving.max_runs,
+            live: serving.max_live,
+            unread: bytes(serving.unread_memory),
+        },
+        http: rookery_http::Settings {
+            max_body: bytes(serving.max_body),
+            max_connections: serving.max_connections,
+            ..rookery_http::Settings::default()
+        },
+        outgoing: rookery_outgoing::ClientSettings::default(),
+        environment: Arc::new(|name| std::env::var(name).ok()),
+        threads,
+    }
+}
+
+struct Practice {
+    address: SocketAddr,
+    serving: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+async fn practice(listen: SocketAddr, delay: Span, stop: CancellationToken) -> anyhow::Result<Practice> {
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
+        anyhow::anyhow!("the practice model cannot listen on {listen}: {error}")
+            .context(Hint::new("stop what listens there, or choose another address for the practice model"))
+    })?;
+    let address = listener.local_addr()?;
+    let settings = rookery_practice::Settings { delay: delay.0 };
+    let serving =
+        tokio::spawn(rookery_practice::serve(listener, settings, async move { stop.cancelled().await }));
+    Ok(Practice { address, serving })
+}
+
+/// Ready at the next ctrl-c, or when the system asks the program to end.
+async fn interrupted() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            interrupt = tokio::signal::ctrl_c() => interrupt,
+            _ = terminated.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
+
+/// What to do about an error; the error itself is below it in the chain.
+#[derive(Debug)]
+struct Hint(String);
+
+impl Hint {
+    fn new(hint: impl Into<String>) -> Self {
+        Self(hint.into())
+    }
+}
+
+impl std::fmt::Display for Hint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn hinted(error: crate::StartError) -> anyhow::Error {
+    let hint = match &error {
+        crate::StartError::Listen(..) => "stop what listens there, or choose another address with --listen".into(),
+        crate::StartError::Folder(error) => error.hint(),
+        crate::StartError::Engine(_) => "look whether --data names a folder that this user may write to".into(),
+        crate::StartError::Loading(_) => return error.into(),
+    };
+    anyhow::Error::new(error).context(Hint::new(hint))
+}
+
+fn nothing_to_serve(folder: &std::path::Path, refused: usize) -> anyhow::Error {
+    let folder = folder.display();
+    if refused > 0 {
+        let error = anyhow::anyhow!("nothing in `{folder}` can be served; the warnings above say why");
+        return error.context(Hint::new("mend one of them, and start again"));
+    }
+    let error = anyhow::anyhow!("`{folder}` is empty: there is no .wasm file in it");
+    error.context(Hint::new("put components there, or build the examples with `rookery dev guest-examples`"))
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("it must be at least 1".into()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("write a whole number".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Command::command().debug_assert();
+    }
+}

@@ -1,0 +1,134 @@
+//! A host: an engine, the plugins of a folder, their agents, and the listener in front of them.
+//!
+//! What differs by environment comes in with [`Config`], so two hosts fit in one process.
+//! Ends when: it is drained. Dropping it stops the listener; agents end with their last run.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rookery_agents::{Directory, Limits};
+use rookery_engine::{Engine, EngineError};
+use rookery_outgoing::{Client, ClientSettings};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::load::{self, Loading, Refused};
+
+/// How the host looks up environment variables for `${NAME}` in sidecars.
+pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// How long clients may take for the last bytes of their streams after all runs have ended.
+const LAST_BYTES: Duration = Duration::from_secs(5);
+
+/// Everything a host needs to know.
+#[derive(Clone)]
+pub struct Config {
+    /// The plugins.
+    pub folder: PathBuf,
+    /// What the host keeps between starts.
+    pub data: PathBuf,
+    /// Where clients come in; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// What it may hold.
+    pub limits: Limits,
+    /// How it speaks to clients.
+    pub http: rookery_http::Settings,
+    /// How its guests' requests are sent.
+    pub outgoing: ClientSettings,
+    /// Where sidecars find `${NAME}`.
+    pub environment: Environment,
+    /// How many threads run guests and load plugins; as many as the runtime that the host is started on.
+    pub threads: usize,
+}
+
+/// Why a host did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder of plugins cannot be read.
+    #[error(transparent)]
+    Folder(#[from] rookery_plugins::FolderError),
+    /// The engine does not start.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, io::Error),
+    /// A defect of the host.
+    #[error("loading the plugins broke off: {0}")]
+    Loading(tokio::task::JoinError),
+}
+
+/// A host that serves.
+pub struct Host {
+    address: SocketAddr,
+    directory: Directory,
+    refused: Vec<Refused>,
+    server: JoinHandle<io::Result<()>>,
+    stop: DropGuard,
+}
+
+impl Host {
+    /// Starts a host: takes the address, loads the plugins, and serves. `report` hears how loading goes.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such folder, address, or engine. Plugins that cannot be served are no error of the host.
+    pub async fn start(
+        config: Config,
+        report: impl Fn(Loading<'_>) + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
+        // First of all, so that a port which is taken is said at once and not after minutes of compiling.
+        let listening = |error| StartError::Listen(config.listen, error);
+        let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
+        let address = listener.local_addr().map_err(listening)?;
+
+        let settings = rookery_engine::Settings {
+            cache: config.data.join("code"),
+            threads: config.threads,
+            live: config.limits.live,
+        };
+        let engine = Engine::new(settings, Client::new(config.outgoing))?;
+        let (folder, environment, threads) = (config.folder, config.environment, config.threads);
+        let loading = move || load::load(&engine, &folder, &*environment, threads, &report);
+        let (plugins, refused) =
+            tokio::task::spawn_blocking(loading).await.map_err(StartError::Loading)??;
+
+        let directory = Directory::new(plugins, config.limits);
+        let stop = CancellationToken::new();
+        let serving = rookery_http::serve(listener, directory.clone(), config.http, stop.clone());
+        Ok(Self { address, directory, refused, server: tokio::spawn(serving), stop: stop.drop_guard() })
+    }
+
+    /// Where clients come in.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The agents and what is served.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// What was in the folder and cannot be served.
+    pub fn refused(&self) -> &[Refused] {
+        &self.refused
+    }
+
+    /// Takes no new runs, gives the running ones `grace` to end, ends the rest as interrupted, sees the last events
+    /// out, and is gone. Returns how many runs were interrupted.
+    pub async fn drain(self, grace: Duration) -> usize {
+        let interrupted = self.directory.drain(grace).await;
+        drop(self.stop);
+        let mut server = self.server;
+        if timeout(LAST_BYTES, &mut server).await.is_err() {
+            tracing::warn!("clients were still reading {LAST_BYTES:?} after the last run had ended; leaving them");
+            server.abort();
+        }
+        interrupted
+    }
+}

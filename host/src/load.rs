@@ -1,0 +1,118 @@
+//! Loading a folder of plugins: in parallel, saying what happens, serving what can be served.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rookery_agents::guest::{Plugin, Policy};
+use rookery_core::{ByteSize, PluginName};
+use rookery_engine::{Engine, Source};
+use rookery_plugins::PluginFile;
+use tokio::time::Instant;
+
+/// What loading is at.
+#[derive(Debug)]
+pub enum Loading<'a> {
+    /// So many plugins will be loaded.
+    Found(usize),
+    /// This one is being checked and compiled.
+    Began(&'a PluginName),
+    /// This one can be served.
+    Loaded(&'a PluginName, Duration),
+    /// This one cannot.
+    Refused(&'a Refused),
+}
+
+/// A plugin that cannot be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The file that is at fault.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    pub error: String,
+    /// What would mend it.
+    pub hint: String,
+}
+
+pub(crate) type Plugins = BTreeMap<PluginName, Arc<dyn Plugin>>;
+
+/// Loads what is in the folder with `threads` threads. Blocks.
+pub(crate) fn load(
+    engine: &Arc<Engine>,
+    folder: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+    threads: usize,
+    report: &(dyn Fn(Loading<'_>) + Sync),
+) -> Result<(Plugins, Vec<Refused>), rookery_plugins::FolderError> {
+    let found = rookery_plugins::scan(folder, environment)?;
+    let mut refused: Vec<_> = found.problems.iter().map(Refused::from).collect();
+    refused.iter().for_each(|refused| report(Loading::Refused(refused)));
+    report(Loading::Found(found.plugins.len()));
+
+    let (loaded, failed) = (Mutex::new(Plugins::new()), Mutex::new(Vec::new()));
+    let queue = Mutex::new(found.plugins.into_iter());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(file) = locked(&queue).next() {
+                    match load_one(engine, file, report) {
+                        Ok((name, plugin)) => drop(locked(&loaded).insert(name, plugin)),
+                        Err(refused) => locked(&failed).push(refused),
+                    }
+                }
+            });
+        }
+    });
+    refused.extend(failed.into_inner().unwrap_or_else(PoisonError::into_inner));
+    Ok((loaded.into_inner().unwrap_or_else(PoisonError::into_inner), refused))
+}
+
+fn load_one(
+    engine: &Arc<Engine>,
+    file: PluginFile,
+    report: &(dyn Fn(Loading<'_>) + Sync),
+) -> Result<(PluginName, Arc<dyn Plugin>), Refused> {
+    let (name, path) = (file.name.clone(), file.path.clone());
+    report(Loading::Began(&name));
+    let began = Instant::now();
+    match engine.load(source(file)) {
+        Ok(plugin) => {
+            report(Loading::Loaded(&name, began.elapsed()));
+            Ok((name, Arc::new(plugin)))
+        }
+        Err(error) => {
+            let refused = Refused { file: path, error: error.to_string(), hint: error.hint().into() };
+            report(Loading::Refused(&refused));
+            Err(refused)
+        }
+    }
+}
+
+fn source(file: PluginFile) -> Source {
+    let sidecar = file.sidecar;
+    Source {
+        name: file.name,
+        component: file.bytes,
+        digest: file.digest,
+        config: sidecar.config,
+        memory: ByteSize(sidecar.limits.memory),
+        policy: Policy {
+            queue: sidecar.runs.queue,
+            deadline: sidecar.runs.deadline,
+            output: usize::try_from(sidecar.limits.output).unwrap_or(usize::MAX),
+        },
+        grants: sidecar.grants,
+        open_requests: sidecar.http.open_requests,
+    }
+}
+
+impl From<&rookery_plugins::Problem> for Refused {
+    fn from(problem: &rookery_plugins::Problem) -> Self {
+        Self { file: problem.path.clone(), error: problem.error.to_string(), hint: problem.error.hint() }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
