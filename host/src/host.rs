@@ -68,7 +68,7 @@ pub struct Host {
     address: SocketAddr,
     directory: Directory,
     refused: Vec<Refused>,
-    server: JoinHandle<io::Result<()>>,
+    server: JoinHandle<()>,
     stop: DropGuard,
 }
 

@@ -6,5 +6,5 @@ mod host;
 mod load;
 mod terminal;
 
-pub use host::{Config, Host, StartError};
+pub use host::{Config, Environment, Host, StartError};
 pub use load::{Loading, Refused};

@@ -29,10 +29,12 @@ pub enum Loading<'a> {
 pub struct Refused {
     /// The file that is at fault.
     pub file: PathBuf,
-    /// What is wrong with it.
+    /// The file's name, the line where there is one, and what is wrong there.
     pub error: String,
     /// What would mend it.
     pub hint: String,
+    /// Whether the file is merely of no use: nothing is missing without it.
+    pub idle: bool,
 }
 
 pub(crate) type Plugins = BTreeMap<PluginName, Arc<dyn Plugin>>;
@@ -82,7 +84,9 @@ fn load_one(
             Ok((name, Arc::new(plugin)))
         }
         Err(error) => {
-            let refused = Refused { file: path, error: error.to_string(), hint: error.hint().into() };
+            let shown = path.file_name().unwrap_or(path.as_os_str()).display();
+            let error_shown = format!("`{shown}`: {error}");
+            let refused = Refused { error: error_shown, hint: error.hint().into(), file: path, idle: false };
             report(Loading::Refused(&refused));
             Err(refused)
         }
@@ -104,12 +108,18 @@ fn source(file: PluginFile) -> Source {
         },
         grants: sidecar.grants,
         open_requests: sidecar.http.open_requests,
+        timeouts: sidecar.http.timeouts,
     }
 }
 
 impl From<&rookery_plugins::Problem> for Refused {
     fn from(problem: &rookery_plugins::Problem) -> Self {
-        Self { file: problem.path.clone(), error: problem.error.to_string(), hint: problem.error.hint() }
+        Self {
+            file: problem.path.clone(),
+            error: problem.to_string(),
+            hint: problem.hint(),
+            idle: problem.is_warning(),
+        }
     }
 }
 

@@ -96,8 +96,8 @@ impl Terminal {
     }
 
     fn refused(&self, refused: &Refused) {
-        let error = format!("`{}` is not served: {}", refused.file.display(), refused.error);
-        self.warning(&error, Some(&refused.hint));
+        let kind = if refused.idle { "of no use" } else { "not served" };
+        self.warning(&format!("{kind}: {}", refused.error), Some(&refused.hint));
     }
 
     fn compiling(&self, change: impl FnOnce(&mut Vec<String>)) {

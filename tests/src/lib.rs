@@ -1,1 +1,13 @@
-//! Placeholder.
+//! What the integration tests and benches share: guests built once, hosts on free ports, and a plain client.
+//!
+//! Everything is real: components, sockets, the engine. The practice model stands in for a paid one.
+
+#![allow(clippy::unwrap_used, reason = "tests say what went wrong by panicking")]
+
+pub mod client;
+pub mod guests;
+pub mod host;
+pub mod program;
+
+pub use client::{Answer, Client, Streaming};
+pub use host::{TestHost, TestHostBuilder};

@@ -2,6 +2,8 @@
 //!
 //! Promise: a request belongs to the run during which it was opened, and ends with it.
 
+use std::time::Duration;
+
 use http_body_util::BodyExt;
 use rookery_core::{AgentId, PluginName};
 use rookery_outgoing::{AskedTimeouts, Body, Caller, Client, Grants, SendError};
@@ -11,6 +13,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 /// One instance's way out.
 pub(crate) struct Outgoing {
     caller: Caller,
+    timeouts: AskedTimeouts,
     /// The run that new requests belong to.
     run: CancellationToken,
     /// Ends what work left over between runs has opened, when the instance is dropped.
@@ -25,10 +28,10 @@ pub(crate) fn caller(client: &Client, plugin: &PluginName, grants: Grants, open_
 }
 
 impl Outgoing {
-    pub(crate) fn new(plugin: &Caller, agent: &AgentId) -> Self {
+    pub(crate) fn new(plugin: &Caller, agent: &AgentId, timeouts: AskedTimeouts) -> Self {
         let instance = CancellationToken::new();
         let run = instance.child_token();
-        Self { caller: plugin.for_agent(&agent.to_string()), run, _instance: instance.drop_guard() }
+        Self { caller: plugin.for_agent(&agent.to_string()), timeouts, run, _instance: instance.drop_guard() }
     }
 
     /// From now on requests end when `ended` fires, which it does when the run has its outcome.
@@ -45,7 +48,7 @@ impl WasiHttpHooks for Outgoing {
         _received: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let (caller, run) = (self.caller.clone(), self.run.clone());
-        let asked = options.map(asked).unwrap_or_default();
+        let asked = shorter(options.unwrap_or_default(), self.timeouts);
         Box::new(async move {
             let request = request.map(|body| Body::new(body.map_err(Into::into)));
             let response = caller.send(request, run, asked).await.map_err(error)?;
@@ -61,11 +64,13 @@ impl WasiHttpHooks for Outgoing {
     }
 }
 
-fn asked(options: RequestOptions) -> AskedTimeouts {
+/// Of what the guest and the sidecar ask for, the shorter; the host's own bounds hold in any case.
+fn shorter(guest: RequestOptions, sidecar: AskedTimeouts) -> AskedTimeouts {
+    let shorter = |a: Option<Duration>, b: Option<Duration>| a.into_iter().chain(b).min();
     AskedTimeouts {
-        connect: options.connect_timeout,
-        first_byte: options.first_byte_timeout,
-        between_bytes: options.between_bytes_timeout,
+        connect: shorter(guest.connect_timeout, sidecar.connect),
+        first_byte: shorter(guest.first_byte_timeout, sidecar.first_byte),
+        between_bytes: shorter(guest.between_bytes_timeout, sidecar.between_bytes),
     }
 }
 

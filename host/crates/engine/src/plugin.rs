@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use rookery_agents::guest::{Instance, Plugin, Policy};
 use rookery_core::{AgentId, ByteSize, Code, Failure, Generation, PluginName};
-use rookery_outgoing::{Caller, Grants};
+use rookery_outgoing::{AskedTimeouts, Caller, Grants};
 use wasmtime::Store;
 use wasmtime::component::Component;
 use wasmtime_wasi_config::WasiConfigVariables;
@@ -38,6 +38,8 @@ pub struct Source {
     pub grants: Grants,
     /// How many outgoing requests all agents of the plugin may have open at once.
     pub open_requests: usize,
+    /// Shorter waits than the host's for outgoing requests, where they are set.
+    pub timeouts: AskedTimeouts,
 }
 
 /// A plugin that can be served.
@@ -51,6 +53,7 @@ struct Inner {
     memory: ByteSize,
     config: Arc<WasiConfigVariables>,
     caller: Caller,
+    timeouts: AskedTimeouts,
 }
 
 impl Loaded {
@@ -69,6 +72,7 @@ impl Loaded {
             memory: source.memory,
             config: Arc::new(source.config.into_iter().collect()),
             caller,
+            timeouts: source.timeouts,
         })))
     }
 }
@@ -95,7 +99,7 @@ impl Plugin for Loaded {
 impl Inner {
     async fn launch(&self, agent: AgentId) -> Result<Box<dyn Instance>, Failure> {
         let limit = usize::try_from(self.memory.0).unwrap_or(usize::MAX);
-        let outgoing = Outgoing::new(&self.caller, &agent);
+        let outgoing = Outgoing::new(&self.caller, &agent, self.timeouts);
         let state = State::new(agent, Memory::new(limit), outgoing, self.config.clone());
         let mut store = Store::new(&self.engine.engine, state);
         store.limiter(|state| &mut state.memory);

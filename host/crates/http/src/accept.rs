@@ -38,7 +38,10 @@ pub(crate) fn format(headers: &HeaderMap) -> Result<Format, Problem> {
     let lines: Vec<_> = headers.get_all(ACCEPT).iter().map(|line| line.to_str().unwrap_or("?")).collect();
     best(&lines.join(",")).ok_or_else(|| {
         let offered = "text/event-stream, text/plain and application/json";
-        Problem::new(Kind::NotAcceptable, format!("an answer comes as {offered}; put one of them in `Accept`"))
+        Problem::new(
+            Kind::NotAcceptable,
+            format!("an answer comes as {offered}; put one of them in `Accept`"),
+        )
     })
 }
 
@@ -60,7 +63,7 @@ fn best(accept: &str) -> Option<Format> {
 
 /// The place and the `q` of the range that says most about this media type.
 fn most_specific(ranges: &[Range<'_>], kind: &str, subtype: &str) -> Option<(usize, u16)> {
-    let mut found = None;
+    let mut found: Option<(u8, usize, u16)> = None;
     for (place, range) in ranges.iter().enumerate() {
         let specific = match (range.kind, range.subtype) {
             ("*", "*") => 1,
@@ -81,7 +84,8 @@ fn parse(text: &str) -> Option<Range<'_>> {
     // Java's oldest client says `*` for everything.
     let range = parts.next().map(|range| if range == "*" { "*/*" } else { range })?;
     let (kind, subtype) = range.split_once('/')?;
-    let weight = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("q"));
+    let weight =
+        parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("q"));
     let q = weight.map_or(Some(1000), |(_, value)| thousandths(value))?;
     Some(Range { kind, subtype, q })
 }

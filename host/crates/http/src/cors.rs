@@ -31,6 +31,5 @@ pub(crate) fn options(asked: &HeaderMap) -> Response<Body> {
 /// Lets pages of every origin see a response.
 pub(crate) fn allow(headers: &mut HeaderMap) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers
-        .insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Run-Id, Location, Retry-After"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Run-Id, Location, Retry-After"));
 }

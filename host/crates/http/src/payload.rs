@@ -52,3 +52,8 @@ pub(crate) fn write(chunk: &Chunk, out: &mut impl Write) -> Result<()> {
 pub(crate) fn string(text: &str, out: &mut impl Write) -> Result<()> {
     serde_json::to_writer(out, text).map_err(Into::into)
 }
+
+/// Passes over the outcome of a write to memory: it takes everything, and no value here is one that JSON lacks.
+pub(crate) fn infallible(written: Result<()>) {
+    debug_assert!(written.is_ok(), "{written:?}");
+}

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
+use rookery_agents::Cut;
 use rookery_core::{Code, Failure, RunId};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -137,6 +138,13 @@ impl From<Failure> for Problem {
     }
 }
 
+impl From<Cut> for Problem {
+    fn from(Cut: Cut) -> Self {
+        let message = "the host had no memory left for what was not read yet; the run itself goes on";
+        Self::new(Kind::CutOff, message)
+    }
+}
+
 impl Serialize for Problem {
     /// Without `type`: its default, `about:blank`, says that the title is the status in words.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -203,7 +211,7 @@ mod tests {
     fn a_document_reads_like_this() {
         let run = "018f3f5e-0000-7000-8000-000000000001".parse().unwrap();
         let problem = Problem::from(Failure::new(Code::Failed, "no \"key\"\nfor the model")).of(run);
-        insta::assert_snapshot!(serde_json::to_string(&problem).unwrap(), @"");
+        insta::assert_snapshot!(serde_json::to_string(&problem).unwrap(), @r#"{"title":"Internal Server Error","status":500,"code":"failed","detail":"no \"key\"\nfor the model","run":"018f3f5e-0000-7000-8000-000000000001"}"#);
     }
 
     #[test]

@@ -22,7 +22,9 @@ pub(crate) fn encode(event: &Event, run: RunId, out: &mut BytesMut) {
             data(text.as_bytes(), out);
         }
         Item::Chunk(chunk) => named(payload::name(chunk), event.id, out, |out| payload::write(chunk, out)),
-        Item::Outcome(Outcome::Done) => named("done", event.id, out, |out| write!(out, "{{\"run\":\"{run}\"}}")),
+        Item::Outcome(Outcome::Done) => {
+            named("done", event.id, out, |out| write!(out, "{{\"run\":\"{run}\"}}"))
+        }
         Item::Outcome(Outcome::Failed(failure)) => error(failure.clone().into(), event.id, run, out),
         Item::Outcome(Outcome::Cancelled) => error(Problem::cancelled(), event.id, run, out),
     }
@@ -33,18 +35,12 @@ fn error(problem: Problem, number: u64, run: RunId, out: &mut BytesMut) {
     named("error", number, out, |out| Ok(serde_json::to_writer(out, &problem.of(run))?));
 }
 
-fn named(
-    name: &str,
-    number: u64,
-    out: &mut BytesMut,
-    write: impl FnOnce(&mut Lines<'_>) -> io::Result<()>,
-) {
+fn named(name: &str, number: u64, out: &mut BytesMut, write: impl FnOnce(&mut Lines<'_>) -> io::Result<()>) {
     out.put_slice(b"event: ");
     out.put_slice(name.as_bytes());
     out.put_slice(b"\n");
     id(number, out);
-    let written = write(&mut Lines(out));
-    debug_assert!(written.is_ok(), "memory takes everything, and no value here is one that JSON lacks");
+    payload::infallible(write(&mut Lines(out)));
 }
 
 /// Appends the `id` line, and the beginning of the first `data` line: always with its space, since clients drop one
@@ -202,6 +198,43 @@ mod tests {
             Item::Outcome(Outcome::Cancelled),
         ];
         let all: String = (1..).zip(items).map(|(id, item)| encoded(id, item)).collect();
-        insta::assert_snapshot!(all, @"");
+        insta::assert_snapshot!(all, @r#"
+        id: 1
+        data: Hello,
+        data:  world
+
+        event: reasoning
+        id: 2
+        data: {"text":"why \"not\""}
+
+        event: progress
+        id: 3
+        data: {"percent":
+        data:  50}
+
+        event: tool-call
+        id: 4
+        data: {"id":"1","name":"add","arguments":[1,2]}
+
+        event: tool-result
+        id: 5
+        data: {"id":"1","content":3,"is_error":false}
+
+        event: usage
+        id: 6
+        data: {"model":"m","input_tokens":12,"output_tokens":3}
+
+        event: done
+        id: 7
+        data: {"run":"018f3f5e-0000-7000-8000-000000000001"}
+
+        event: error
+        id: 8
+        data: {"title":"Service Unavailable","status":503,"code":"unavailable","detail":"the model is away","run":"018f3f5e-0000-7000-8000-000000000001"}
+
+        event: error
+        id: 9
+        data: {"title":"Conflict","status":409,"code":"cancelled","detail":"the run was cancelled before it ended","run":"018f3f5e-0000-7000-8000-000000000001"}
+        "#);
     }
 }

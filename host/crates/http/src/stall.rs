@@ -11,23 +11,16 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 /// A connection with an eye on the clock.
 #[derive(Debug)]
 pub(crate) struct Stall<I> {
     io: I,
     write_stall: Duration,
-    writing: Wait,
+    /// Runs while a write waits.
+    stalled: Option<Pin<Box<Sleep>>>,
     opening: Opening,
-}
-
-#[derive(Debug)]
-enum Wait {
-    Not,
-    /// The timer of an earlier wait is kept for the next one.
-    Over(Pin<Box<Sleep>>),
-    For(Pin<Box<Sleep>>),
 }
 
 /// How the connection begins. Until it is known whether a client speaks HTTP/1 or HTTP/2, neither protocol's own
@@ -38,35 +31,25 @@ enum Opening {
     Known,
 }
 
-/// The bytes that tell HTTP/2 from HTTP/1: `PRI * HTTP/2.0` and what follows it.
+/// As many bytes as tell HTTP/2 from HTTP/1: those of `PRI * HTTP/2.0` and what follows it.
 const PREFACE: usize = 24;
 
 impl<I> Stall<I> {
     pub(crate) fn new(io: I, opening: Duration, write_stall: Duration) -> Self {
         let opening = Opening::Unknown { read: 0, timer: Box::pin(sleep(opening)) };
-        Self { io, write_stall, writing: Wait::Not, opening }
+        Self { io, write_stall, stalled: None, opening }
     }
 
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<Result<T>>) -> Poll<Result<T>> {
-        // Who is answered has said enough.
+        // Whoever is being answered has asked.
         self.opening = Opening::Known;
-        let wait = std::mem::replace(&mut self.writing, Wait::Not);
-        let mut timer = match (wait, written.is_ready()) {
-            (Wait::Not, true) => return written,
-            (Wait::Over(timer) | Wait::For(timer), true) => {
-                self.writing = Wait::Over(timer);
-                return written;
-            }
-            (Wait::Not, false) => Box::pin(sleep(self.write_stall)),
-            (Wait::Over(mut timer), false) => {
-                timer.as_mut().reset(Instant::now() + self.write_stall);
-                timer
-            }
-            (Wait::For(timer), false) => timer,
-        };
-        let stalled = timer.as_mut().poll(cx).is_ready();
-        self.writing = Wait::For(timer);
-        if stalled { Poll::Ready(Err(timed_out("the client takes nothing"))) } else { Poll::Pending }
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.write_stall)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Err(timed_out("the client takes nothing")))
     }
 }
 
@@ -109,19 +92,69 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Stall<I> {
         self.io.is_write_vectored()
     }
 
+    // Neither of these waits for the client: a TCP connection has nothing to flush, and is shut down at once.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.io).poll_flush(cx);
-        this.watch(cx, polled)
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.io).poll_shutdown(cx);
-        this.watch(cx, polled)
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
     }
 }
 
 fn timed_out(why: &str) -> Error {
     Error::new(ErrorKind::TimedOut, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const OPENING: Duration = Duration::from_secs(30);
+    const STALL: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_given_up_after_the_stall_and_not_before() {
+        let (mut client, io) = duplex(4);
+        let mut server = Stall::new(io, OPENING, STALL);
+        let began = Instant::now();
+        let writing = tokio::spawn(async move { server.write_all(&[0; 12]).await });
+        // It takes some just in time, so the wait begins again.
+        sleep(STALL - Duration::from_secs(1)).await;
+        client.read_exact(&mut [0; 4]).await.unwrap();
+        let error = writing.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert_eq!(began.elapsed(), STALL - Duration::from_secs(1) + STALL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_asks_nothing_or_ever_so_slowly_is_given_up() {
+        for first in [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+            let (mut client, io) = duplex(64);
+            let mut server = Stall::new(io, OPENING, STALL);
+            let began = Instant::now();
+            client.write_all(first).await.unwrap();
+            let error = server.read_to_end(&mut Vec::new()).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            assert_eq!(began.elapsed(), OPENING);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_has_asked_may_wait_for_its_answer() {
+        let (mut client, io) = duplex(64);
+        let mut server = Stall::new(io, OPENING, STALL);
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        server.read_exact(&mut [0; 18]).await.unwrap();
+        server.write_all(b"an answer").await.unwrap();
+        let began = Instant::now();
+        let reading = tokio::spawn(async move { server.read_to_end(&mut Vec::new()).await });
+        sleep(10 * OPENING).await;
+        drop(client);
+        assert_eq!(reading.await.unwrap().unwrap(), 0);
+        assert_eq!(began.elapsed(), 10 * OPENING);
+    }
 }

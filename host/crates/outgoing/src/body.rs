@@ -193,7 +193,7 @@ mod tests {
     use futures_util::{StreamExt, stream};
     use http_body_util::StreamBody;
     use tokio::sync::Semaphore;
-    use tokio::time::Instant;
+    use tokio::time::{Instant, timeout};
 
     use super::*;
 
@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(places.available_permits(), 1);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_end_of_the_run_drops_a_body_that_nobody_reads() {
         let places = Arc::new(Semaphore::new(1));
         let (dropped, is_dropped) = tokio::sync::oneshot::channel::<()>();
@@ -266,7 +266,8 @@ mod tests {
         let ended = CancellationToken::new();
         let body = Streamed::new(StreamBody::new(frames), BETWEEN, ended.clone(), place(&places));
         ended.cancel();
-        assert!(is_dropped.await.is_err(), "the sender went with the body");
+        let dropped = timeout(BETWEEN, is_dropped).await.expect("dropped without being polled");
+        assert!(dropped.is_err(), "the sender went with the body");
         drop(body);
     }
 

@@ -80,7 +80,7 @@ pub(crate) async fn head<T>(
 mod tests {
     use std::future::{pending, ready};
 
-    use tokio::time::Instant;
+    use tokio::time::{Instant, timeout};
 
     use super::*;
 
@@ -94,7 +94,9 @@ mod tests {
         connected: impl Future<Output = ()>,
         response: impl Future<Output = Result<u8, SendError>>,
     ) -> Result<u8, SendError> {
-        head(connected, response, BOUND, &CancellationToken::new()).await
+        // The hour is for a wait that has lost its end: the test is to fail and not to hang.
+        let ended = CancellationToken::new();
+        timeout(Duration::from_secs(3600), head(connected, response, BOUND, &ended)).await.expect("an end")
     }
 
     #[test]

@@ -149,3 +149,20 @@ async fn an_agent_whose_task_panicked_can_be_asked_again() {
         assert_eq!((host.agents(), host.directory.live()), (0, 0));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_run_that_arrives_while_its_agent_is_being_forgotten_is_not_lost() {
+    let never = Launching::Fails(AtomicUsize::new(usize::MAX));
+    let host = Arc::new(Host::new(Fake::launching(POLICY, never), LIMITS));
+    let clients = (0..4).map(|_| {
+        let host = host.clone();
+        tokio::spawn(async move {
+            for _ in 0..1000 {
+                assert_eq!(host.run("alice", "count").await.code(), Code::LaunchFailed);
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.await.unwrap();
+    }
+}

@@ -62,17 +62,17 @@ async fn the_end_of_a_run_ends_the_wait_for_an_answer() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_run_ends_its_upload() {
-    let (caller, origin, asked, gone) = once(BEGUN).await;
+async fn the_end_of_a_run_ends_an_upload_that_outlives_its_answer() {
+    let (caller, origin, _, gone) = once("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let (pieces, body) = piecewise();
     let ended = CancellationToken::new();
     let request = Request::post(&origin).body(body).expect("a request");
-    let response = caller.send(request, ended.clone(), AskedTimeouts::default()).await.expect("a head");
-    asked.await.expect("a request");
+    let response = caller.send(request, ended.clone(), AskedTimeouts::default()).await.expect("an answer");
+    assert!(response.into_body().collect().await.expect("a whole body").to_bytes().is_empty());
+    pieces.send("still here").await.expect("a reader");
     ended.cancel();
     at_last(pieces.closed()).await;
     at_last(gone).await.expect("the server sees the end");
-    drop(response);
 }
 
 #[tokio::test]

@@ -1,0 +1,255 @@
+//! Which answer belongs to which request.
+
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body::Body as _;
+use rookery_agents::{Asked, Directory};
+use rookery_core::{AgentId, AgentName, Code, NameError, Origin, PluginName};
+use serde_json::{Value, json};
+
+use crate::accept;
+use crate::answer::{self, Body};
+use crate::ask::{self, Bodies, Question};
+use crate::cors;
+use crate::problem::{Kind, Problem};
+use crate::server::Settings;
+
+/// Answers requests.
+pub(crate) struct Face {
+    directory: Directory,
+    settings: Settings,
+    bodies: Bodies,
+}
+
+/// Where a path leads.
+#[derive(Debug, PartialEq, Eq)]
+enum Route {
+    Agent(AgentId),
+    Plugin(PluginName),
+    Plugins,
+    Healthy,
+    Ready,
+}
+
+const ROUTES: &str = "there is nothing at this path; POST a prompt to `/agents/{plugin}/{name}`, or GET `/agents`, \
+                      `/agents/{plugin}`, `/healthz` or `/readyz`";
+
+impl Face {
+    pub(crate) fn new(directory: Directory, settings: Settings) -> Self {
+        Self { directory, settings, bodies: Bodies::new(settings) }
+    }
+
+    /// Answers one request; what goes wrong is an answer too.
+    pub(crate) async fn answer<B>(&self, request: Request<B>, client: SocketAddr) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let (version, method) = (request.version(), request.method().clone());
+        let response = match method {
+            Method::OPTIONS => cors::options(request.headers()),
+            _ => self.route(request, client).await.unwrap_or_else(Problem::response),
+        };
+        finished(response, version, &method)
+    }
+
+    async fn route<B>(&self, request: Request<B>, client: SocketAddr) -> Result<Response<Body>, Problem>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        match request.uri().path().parse()? {
+            Route::Agent(agent) => self.agent(agent, request, client).await,
+            _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
+                Err(method_not_allowed("GET, HEAD, OPTIONS"))
+            }
+            Route::Plugin(plugin) => Ok(json_response(&described((&plugin, self.version(&plugin)?)))),
+            Route::Plugins => {
+                let plugins: Vec<_> = self.directory.plugins().map(described).collect();
+                Ok(json_response(&json!({ "plugins": plugins })))
+            }
+            Route::Ready if self.directory.draining() => {
+                Err(Problem::new(Kind::Failure(Code::Draining), "the host is stopping and takes no new runs"))
+            }
+            Route::Healthy | Route::Ready => Ok(ok()),
+        }
+    }
+
+    async fn agent<B>(
+        &self,
+        agent: AgentId,
+        request: Request<B>,
+        client: SocketAddr,
+    ) -> Result<Response<Body>, Problem>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: Display,
+    {
+        let (request, body) = request.into_parts();
+        if !matches!(request.method, Method::GET | Method::HEAD | Method::POST) {
+            return Err(method_not_allowed("GET, HEAD, POST, OPTIONS"));
+        }
+        self.version(&agent.plugin)?;
+        let format = accept::format(&request.headers)?;
+        let question = match request.method {
+            // Says what a GET would, and starts nothing.
+            Method::HEAD => return Ok(answer::head(format, answer::whole(Bytes::new()))),
+            Method::GET if reconnects(&request.headers) => return Ok(gone_by()),
+            Method::GET => ask::from_query(request.uri.query())?,
+            _ => self.bodies.question(&request.headers, body).await?,
+        };
+        let Question { text, body } = question;
+        let asked = Asked { text, body, origin: Origin::Client(Some(client.to_string())) };
+        let submitted = self.directory.submit(&agent, asked)?;
+        answer::answer(format, submitted, self.settings.keep_alive).await
+    }
+
+    /// The version of a plugin, where it is served.
+    fn version(&self, plugin: &PluginName) -> Result<&str, Problem> {
+        let found = self.directory.plugins().find(|(name, _)| *name == plugin);
+        found.map(|(_, version)| version).ok_or_else(|| {
+            let hint = "`GET /agents` lists those that are";
+            unknown_plugin(format!("no plugin `{plugin}` is served here; {hint}"))
+        })
+    }
+}
+
+impl FromStr for Route {
+    type Err = Problem;
+
+    fn from_str(path: &str) -> Result<Self, Problem> {
+        let mut segments = path.split('/').skip(1);
+        let segments = [segments.next(), segments.next(), segments.next(), segments.next()];
+        match segments {
+            [Some("agents"), None, ..] => Ok(Route::Plugins),
+            [Some("agents"), Some(plugin), None, _] => Ok(Route::Plugin(plugin_name(plugin)?)),
+            [Some("agents"), Some(plugin), Some(name), None] => {
+                Ok(Route::Agent(AgentId { plugin: plugin_name(plugin)?, name: agent_name(name)? }))
+            }
+            [Some("healthz"), None, ..] => Ok(Route::Healthy),
+            [Some("readyz"), None, ..] => Ok(Route::Ready),
+            _ => Err(not_found()),
+        }
+    }
+}
+
+fn described((name, version): (&PluginName, &str)) -> Value {
+    json!({ "name": name.as_str(), "version": version })
+}
+
+fn plugin_name(segment: &str) -> Result<PluginName, Problem> {
+    segment_text(segment).parse().map_err(|error: NameError| unknown_plugin(error.to_string()))
+}
+
+fn agent_name(segment: &str) -> Result<AgentName, Problem> {
+    segment_text(segment)
+        .parse()
+        .map_err(|error: NameError| Problem::new(Kind::BadAgentName, error.to_string()))
+}
+
+/// A segment, decoded once. No name has a character that needs encoding, but a client may encode any.
+fn segment_text(segment: &str) -> String {
+    String::from_utf8_lossy(&ask::decoded(segment, false)).into_owned()
+}
+
+/// An `EventSource` asks again by itself when its stream has ended or broken, with the last id that it saw. That must
+/// not start the run once more.
+fn reconnects(headers: &HeaderMap) -> bool {
+    headers.contains_key("last-event-id")
+}
+
+/// Tells an `EventSource` to stop asking.
+fn gone_by() -> Response<Body> {
+    let mut response = Response::new(answer::whole(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+fn ok() -> Response<Body> {
+    let mut response = Response::new(answer::whole("ok"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn json_response(value: &Value) -> Response<Body> {
+    let mut response = Response::new(answer::whole(value.to_string()));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn not_found() -> Problem {
+    Problem::new(Kind::NotFound, ROUTES)
+}
+
+fn unknown_plugin(message: String) -> Problem {
+    Problem::new(Kind::Failure(Code::UnknownPlugin), message)
+}
+
+fn method_not_allowed(allow: &'static str) -> Problem {
+    Problem::new(Kind::MethodNotAllowed { allow }, format!("this path takes {allow}"))
+}
+
+/// What all answers have in common.
+fn finished(mut response: Response<Body>, version: Version, method: &Method) -> Response<Body> {
+    if method == Method::HEAD {
+        let length = response.body().size_hint().exact().filter(|length| *length > 0);
+        *response.body_mut() = answer::whole(Bytes::new());
+        if let Some(length) = length {
+            response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        }
+    }
+    let headers = response.headers_mut();
+    cors::allow(headers);
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+    // What guests write is theirs; a browser shall not make a page of it.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if version == Version::HTTP_2 {
+        // It has no such header: streams end by themselves there, and the connection is told to go at the stop.
+        headers.remove(CONNECTION);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_to_one_place() {
+        let agent = |plugin: &str, name: &str| {
+            Route::Agent(AgentId { plugin: plugin.parse().unwrap(), name: name.parse().unwrap() })
+        };
+        let table = [
+            ("/agents/chat/alice", Ok(agent("chat", "alice"))),
+            ("/agents/ch%61t/a%6Cice", Ok(agent("chat", "alice"))),
+            ("/agents/chat", Ok(Route::Plugin("chat".parse().unwrap()))),
+            ("/agents", Ok(Route::Plugins)),
+            ("/healthz", Ok(Route::Healthy)),
+            ("/readyz", Ok(Route::Ready)),
+            ("/", Err("not-found")),
+            ("*", Err("not-found")),
+            ("//agents", Err("not-found")),
+            ("/healthz/", Err("not-found")),
+            ("/agents/chat/alice/", Err("not-found")),
+            ("/agents/chat/alice/more", Err("not-found")),
+            ("/agents/", Err("unknown-plugin")),
+            ("/agents/Chat/alice", Err("unknown-plugin")),
+            ("/agents/chat/", Err("bad-agent-name")),
+            ("/agents/chat/..", Err("bad-agent-name")),
+            ("/agents/chat/a%2fb", Err("bad-agent-name")),
+            ("/agents/chat/a%256C", Err("bad-agent-name")),
+            ("/agents/chat/%ff", Err("bad-agent-name")),
+            ("/agents/chat/a+b", Err("bad-agent-name")),
+        ];
+        for (path, expected) in table {
+            let found = path.parse::<Route>().map_err(|problem| serde_json::to_value(problem).unwrap());
+            let found = found.map_err(|document| document["code"].as_str().unwrap().to_owned());
+            assert_eq!(found, expected.map_err(str::to_owned), "{path}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! A host of a test's own: chosen plugins, chosen sidecars, a free port.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rookery::{Config, Host, Refused};
+use rookery_agents::Limits;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use crate::client::Client;
+use crate::guests;
+
+/// A host that serves for one test, on loopback.
+pub struct TestHost {
+    host: Host,
+    address: SocketAddr,
+    _folder: TempDir,
+}
+
+/// What a test's host shall be like.
+pub struct TestHostBuilder {
+    folder: TempDir,
+    environment: HashMap<String, String>,
+    config: Config,
+}
+
+impl TestHost {
+    /// A host that serves these guests, each with no sidecar.
+    pub async fn serving(plugins: &[&str]) -> Self {
+        let mut builder = Self::builder();
+        for plugin in plugins {
+            builder = builder.plugin(plugin, "");
+        }
+        builder.start().await
+    }
+
+    /// A host that is still to be described.
+    pub fn builder() -> TestHostBuilder {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config {
+            folder: folder.path().to_owned(),
+            // Shared by all tests: what it holds, compiled code, is the same for all of them.
+            data: guests::target().join("test-data"),
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            limits: Limits { runs: 16_384, live: 1_000, unread: 512 << 20 },
+            http: rookery_http::Settings::default(),
+            outgoing: rookery_outgoing::ClientSettings::default(),
+            environment: Arc::new(|_| None),
+            threads: 2,
+        };
+        TestHostBuilder { folder, environment: HashMap::new(), config }
+    }
+
+    /// Where clients come in.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A client of this host.
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// The host itself.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// What it does not serve.
+    pub fn refused(&self) -> &[Refused] {
+        self.host.refused()
+    }
+
+    /// Drains it.
+    pub async fn drain(self, grace: Duration) -> usize {
+        self.host.drain(grace).await
+    }
+}
+
+impl TestHostBuilder {
+    /// Serves this guest with this sidecar; an empty one is none.
+    pub fn plugin(self, guest: &str, sidecar: &str) -> Self {
+        self.plugin_as(guest, guest, sidecar)
+    }
+
+    /// Serves a guest under another name.
+    pub fn plugin_as(self, guest: &str, name: &str, sidecar: &str) -> Self {
+        let to = self.folder.path().join(format!("{name}.wasm"));
+        std::fs::copy(guests::component(guest), to).unwrap();
+        if sidecar.is_empty() { self } else { self.file(&format!("{name}.toml"), sidecar.as_bytes()) }
+    }
+
+    /// Puts any file into the folder of plugins.
+    pub fn file(self, name: &str, content: &[u8]) -> Self {
+        std::fs::write(self.folder.path().join(name), content).unwrap();
+        self
+    }
+
+    /// Sets an environment variable, for this host alone.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.into(), value.into());
+        self
+    }
+
+    /// Changes anything else.
+    pub fn config(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Keeps its data in a folder of its own.
+    pub fn data(self, folder: impl Into<PathBuf>) -> Self {
+        let folder = folder.into();
+        self.config(|config| config.data = folder)
+    }
+
+    /// Starts the host.
+    pub async fn start(mut self) -> TestHost {
+        let environment = self.environment;
+        self.config.environment = Arc::new(move |name| environment.get(name).cloned());
+        let host = Host::start(self.config, |_| {}).await.unwrap();
+        TestHost { address: host.address(), host, _folder: self.folder }
+    }
+}
+
+/// A practice model that lives as long as the test's runtime; its address.
+pub async fn practice_model() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let settings = rookery_practice::Settings { delay: Duration::ZERO };
+    tokio::spawn(rookery_practice::serve(listener, settings, std::future::pending()));
+    address
+}
+
+/// A sidecar that lets the `chat` example talk to a model at this address.
+pub fn chat_sidecar(model: SocketAddr) -> String {
+    format!(
+        "[http]\nallow = [\"http://{model}/v1\"]\n\n\
+         [config]\nurl = \"http://{model}/v1/chat/completions\"\nmodel = \"practice\"\n"
+    )
+}

@@ -1,0 +1,74 @@
+//! The real program: built by cargo, started, signalled, and read as its users do.
+
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::OnceLock;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::guests;
+
+/// The program's file. The first call has cargo build it, in the profile that the tests were built in.
+pub fn binary() -> &'static PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let release = !cfg!(debug_assertions);
+        let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        cargo.args(["build", "--quiet", "--package", "rookery", "--bin", "rookery"]).current_dir(guests::root());
+        if release {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success(), "cargo could not build the program");
+        guests::target().join(if release { "release" } else { "debug" }).join("rookery")
+    })
+}
+
+/// The program running. Killed when dropped.
+pub struct Program {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Program {
+    /// Starts the program with these arguments.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(binary())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    /// The next line of stdout; empty at its end.
+    pub async fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).await.unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
+    /// Presses ctrl-c.
+    pub async fn interrupt(&self) {
+        let id = self.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().await.unwrap().success());
+    }
+
+    /// Waits for the end; the exit status and all of stderr.
+    pub async fn end(mut self) -> (ExitStatus, String) {
+        let mut stderr = String::new();
+        let mut pipe = self.child.stderr.take().unwrap();
+        let (read, status) = tokio::join!(pipe.read_to_string(&mut stderr), self.child.wait());
+        read.unwrap();
+        (status.unwrap(), stderr)
+    }
+}

@@ -1,0 +1,12 @@
+//! Rookery as its users meet it: real components, real sockets, the real program. One binary, so that the host is
+//! linked once; one file per part of the promise.
+
+#![allow(clippy::unwrap_used, reason = "tests say what went wrong by panicking")]
+
+mod examples;
+mod limits;
+mod loading;
+mod outgoing;
+mod program;
+mod promises;
+mod stream;

@@ -1,0 +1,225 @@
+//! Outgoing HTTP from inside real guests, over wasi:http 0.3 and 0.2, against real servers on loopback.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use rookery_tests::TestHost;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A server that takes one connection at a time and hands it out after its request's head was read.
+struct Server {
+    listener: TcpListener,
+}
+
+impl Server {
+    async fn start() -> Self {
+        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// The next connection, and the head of its request.
+    async fn accept(&self) -> (TcpStream, String) {
+        let (mut connection, _) = self.listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(connection.read_u8().await.unwrap());
+        }
+        (connection, String::from_utf8(head).unwrap())
+    }
+
+    /// Answers the next request; its head.
+    async fn answer(&self, response: &str) -> String {
+        let (mut connection, head) = self.accept().await;
+        connection.write_all(response.as_bytes()).await.unwrap();
+        head
+    }
+}
+
+const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
+
+fn allow(server: &Server) -> String {
+    format!("[http]\nallow = [\"http://{}\"]\n", server.address())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_granted_request_is_sent_from_both_versions_of_wasi_http() {
+    let server = Server::start().await;
+    let host = TestHost::builder()
+        .plugin("fetcher", &allow(&server))
+        .plugin("fetcher-02", &allow(&server))
+        .start()
+        .await;
+    for plugin in ["fetcher", "fetcher-02"] {
+        let url = format!("http://{}/path?query=1", server.address());
+        let client = host.client();
+        let agent = format!("{plugin}/x");
+        let (head, text) = tokio::join!(server.answer(HELLO), client.text(&agent, &url));
+        assert_eq!(text, "200\nhello", "{plugin}");
+        assert!(head.starts_with("GET /path?query=1 HTTP/1.1\r\n"), "{plugin}: {head}");
+        assert!(head.to_lowercase().contains(&format!("\r\nhost: {}\r\n", server.address())), "{plugin}: {head}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_8_what_is_not_granted_is_refused_with_a_typed_error() {
+    let server = Server::start().await;
+    let host = TestHost::builder()
+        .plugin("fetcher", &format!("[http]\nallow = [\"http://{}/v1\"]\n", server.address()))
+        .plugin("fetcher-02", "")
+        .start()
+        .await;
+    let client = host.client();
+    let address = server.address();
+    for url in [
+        format!("http://{address}/"),
+        format!("http://{address}/v10"),
+        format!("http://{address}/v1/../v2"),
+        format!("http://{address}/v1/%2e%2e/v2"),
+        format!("https://{address}/v1"),
+        format!("http://localhost:{}/v1", address.port()),
+        format!("http://0x7f.1:{}/v1", address.port()),
+        "http://169.254.169.254/latest/meta-data".to_owned(),
+    ] {
+        let said = client.text("fetcher/x", &url).await;
+        assert!(said.contains("HttpRequestDenied"), "{url}: {said}");
+        let said = client.text("fetcher-02/x", &url).await;
+        assert!(said.contains("HttpRequestDenied"), "{url}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_8_a_granted_name_that_leads_to_loopback_is_refused() {
+    let server = Server::start().await;
+    let port = server.address().port();
+    let host = TestHost::builder()
+        .plugin("fetcher", &format!("[http]\nallow = [\"http://rebound.example:{port}\"]\n"))
+        .config(|config| {
+            config.outgoing.lookup =
+                Arc::new(|_| Box::pin(async { Ok(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]) }));
+        })
+        .start()
+        .await;
+    let said = host.client().text("fetcher/x", &format!("http://rebound.example:{port}/")).await;
+    assert!(said.contains("DestinationIpProhibited"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_8_injected_headers_reach_the_server_and_nobody_else() {
+    let server = Server::start().await;
+    let address = server.address();
+    let sidecar = format!(
+        "[http]\nallow = [\"http://{address}\"]\n\n\
+         [http.inject.\"http://{address}\"]\nauthorization = \"Bearer ${{KEY}}\"\n"
+    );
+    let host =
+        TestHost::builder().plugin("fetcher", &sidecar).environment("KEY", "s3cret-value").start().await;
+    let client = host.client();
+    let url = format!("spoof http://{address}/");
+    let (head, text) = tokio::join!(server.answer(HELLO), client.text("fetcher/x", &url));
+    assert!(head.contains("Bearer s3cret-value"), "{head}");
+    assert!(!head.contains("forged"), "the guest cannot put its own in its place: {head}");
+    assert_eq!(text, "200\nhello");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_environment_variable_is_an_error_at_load() {
+    let sidecar = "[http]\nallow = [\"https://api.example.com\"]\n\n\
+                   [http.inject.\"https://api.example.com\"]\nauthorization = \"Bearer ${NOT_SET}\"\n";
+    let host = TestHost::builder().plugin("fetcher", sidecar).plugin("echo", "").start().await;
+    let [refused] = host.refused() else { panic!("{:?}", host.refused()) };
+    assert!(refused.error.contains("NOT_SET"), "{refused:?}");
+    assert_eq!(host.client().text("echo/x", "still here").await, "still here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_arrives_piece_by_piece() {
+    let server = Server::start().await;
+    let host = TestHost::builder().plugin("fetcher", &allow(&server)).start().await;
+    let client = host.client();
+    let url = format!("http://{}/", server.address());
+    let (accepted, mut stream) = tokio::join!(server.accept(), client.prompt("fetcher/x", &url));
+    let (mut connection, _) = accepted;
+    connection.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+    stream.until("data: 200").await;
+    for piece in ["one", "two", "three"] {
+        let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
+        connection.write_all(chunk.as_bytes()).await.unwrap();
+        // The next piece is not sent before this one has come all the way through.
+        stream.until(&format!("data: {piece}\n")).await;
+    }
+    connection.write_all(b"0\r\n\r\n").await.unwrap();
+    stream.until("event: done").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_upload_arrives_whole() {
+    let server = Server::start().await;
+    let host = TestHost::builder().plugin("fetcher", &allow(&server)).start().await;
+    let client = host.client();
+    let url = format!("post http://{}/", server.address());
+    let serving = async {
+        let (mut connection, head) = server.accept().await;
+        assert!(head.starts_with("POST / "), "{head}");
+        let (mut body, mut buffer) = (Vec::new(), [0; 16 * 1024]);
+        while !body.ends_with(b"0\r\n\r\n") {
+            let read = connection.read(&mut buffer).await.unwrap();
+            assert_ne!(read, 0, "the upload broke off");
+            body.extend_from_slice(&buffer[..read]);
+        }
+        connection.write_all(HELLO.as_bytes()).await.unwrap();
+        body.iter().filter(|byte| **byte == b'x').count()
+    };
+    let (uploaded, text) = tokio::join!(serving, client.text("fetcher/x", &url));
+    assert_eq!(uploaded, 1 << 20);
+    assert_eq!(text, "200\nhello");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_ends_takes_its_requests_with_it() {
+    let server = Server::start().await;
+    let host = TestHost::builder().plugin("fetcher", &allow(&server)).start().await;
+    let client = host.client();
+    let prompt = format!("leave http://{}/", server.address());
+    // The guest leaves a request open that nobody answers, and returns.
+    let (accepted, text) = tokio::join!(server.accept(), client.text("fetcher/x", &prompt));
+    assert_eq!(text, "left it open");
+    let (mut connection, _) = accepted;
+    let mut rest = Vec::new();
+    // Ends when the host closes the connection, and only then.
+    let _ = connection.read_to_end(&mut rest).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_stopped_takes_its_requests_with_it() {
+    let server = Server::start().await;
+    let sidecar = format!("{}[runs]\ndeadline = \"500ms\"\n", allow(&server));
+    let host = TestHost::builder().plugin("fetcher", &sidecar).start().await;
+    let client = host.client();
+    let prompt = format!("open http://{}/", server.address());
+    let (accepted, mut stream) = tokio::join!(server.accept(), client.prompt("fetcher/x", &prompt));
+    let (mut connection, _) = accepted;
+    connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nxx").await.unwrap();
+    stream.until("data: open").await;
+    stream.until("deadline-exceeded").await;
+    let mut rest = Vec::new();
+    let _ = connection.read_to_end(&mut rest).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_has_only_so_many_requests_open_at_once() {
+    let server = Server::start().await;
+    let sidecar = format!("{}open_requests = 1\n", allow(&server));
+    let host = TestHost::builder().plugin("fetcher", &sidecar).start().await;
+    let client = host.client();
+    let prompt = format!("open http://{}/", server.address());
+    let (accepted, mut stream) = tokio::join!(server.accept(), client.prompt("fetcher/x", &prompt));
+    let (mut connection, _) = accepted;
+    connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx").await.unwrap();
+    stream.until("data: open").await;
+    let said = client.text("fetcher/y", &format!("http://{}/", server.address())).await;
+    assert!(said.contains("ConnectionLimitReached"), "{said}");
+}

@@ -1,0 +1,194 @@
+//! The real program: started, signalled, and read as its users do.
+
+use rookery_tests::program::Program;
+use rookery_tests::{Client, guests};
+
+/// Plugins and data for one program.
+struct Place {
+    plugins: tempfile::TempDir,
+    data: tempfile::TempDir,
+}
+
+impl Place {
+    fn with(names: &[&str]) -> Self {
+        let place = Self { plugins: tempfile::tempdir().unwrap(), data: tempfile::tempdir().unwrap() };
+        for name in names {
+            let to = place.plugins.path().join(format!("{name}.wasm"));
+            std::fs::copy(guests::component(name), to).unwrap();
+        }
+        place
+    }
+
+    fn serve(&self, more: &[&str]) -> Program {
+        let (plugins, data) = (self.plugins.path().to_str().unwrap(), self.data.path().to_str().unwrap());
+        let arguments = ["serve", plugins, "--data", data, "--listen", "127.0.0.1:0"];
+        Program::start(&[&arguments, more].concat())
+    }
+}
+
+/// The client of a program that says where it listens.
+async fn client(program: &mut Program) -> Client {
+    loop {
+        let line = program.line().await;
+        assert!(!line.is_empty(), "the program ended");
+        if let Some(address) = line.strip_prefix("listening on http://") {
+            return Client::new(address.parse().unwrap());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_free_port_is_taken_and_told() {
+    let place = Place::with(&["echo"]);
+    let mut program = place.serve(&[]);
+    let client = client(&mut program).await;
+    assert_eq!(client.text("echo/alice", "hello").await, "hello");
+    program.interrupt().await;
+    let (status, stderr) = program.end().await;
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("loaded echo"), "{stderr}");
+    assert!(!stderr.contains('\u{1b}'), "colours are for terminals: {stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_lets_a_running_run_end() {
+    let place = Place::with(&["badly"]);
+    let mut program = place.serve(&[]);
+    let client = client(&mut program).await;
+    let mut stream = client.prompt("badly/x", "nap 500").await;
+    program.interrupt().await;
+    stream.until("event: done").await;
+    let (status, stderr) = program.end().await;
+    assert_eq!(status.code(), Some(0), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_drains_new_runs_are_refused() {
+    let place = Place::with(&["badly"]);
+    let mut program = place.serve(&["--drain", "1h"]);
+    let client = client(&mut program).await;
+    let _running = client.prompt("badly/x", "never").await;
+    program.interrupt().await;
+    let refused = loop {
+        let answer = client.prompt("badly/y", "count").await;
+        if answer.status != 200 {
+            break answer;
+        }
+        drop(answer);
+    };
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.whole().await.json()["code"], "draining");
+    program.interrupt().await;
+    let (status, stderr) = program.end().await;
+    assert_eq!(status.code(), Some(1), "a second ctrl-c stops at once: {stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_end_in_time_ends_with_an_error_that_says_so() {
+    let place = Place::with(&["badly"]);
+    let mut program = place.serve(&["--drain", "100ms"]);
+    let client = client(&mut program).await;
+    let mut stream = client.prompt("badly/x", "spin").await;
+    program.interrupt().await;
+    let body = stream.rest().await;
+    assert!(body.contains("event: error\n") && body.contains(r#""code":"interrupted""#), "{body}");
+    let (status, stderr) = program.end().await;
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("1 of them did not end in time"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_request_is_one_log_line_with_the_line_that_would_allow_it() {
+    let place = Place::with(&["fetcher"]);
+    let mut program = place.serve(&[]);
+    let client = client(&mut program).await;
+    let said = client.text("fetcher/alice", "https://api.example.com/v1?key=hidden").await;
+    assert!(said.contains("HttpRequestDenied"), "{said}");
+    program.interrupt().await;
+    let (_, log) = program.end().await;
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("api.example.com")).collect();
+    let [line] = lines[..] else { panic!("{log}") };
+    assert!(line.contains(r#"allow = ["https://api.example.com"]"#) && line.contains("fetcher/alice"), "{line}");
+    assert!(!log.contains("hidden"), "a query may hold a secret: {log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_guest_prints_is_in_the_log_under_its_agents_name() {
+    let place = Place::with(&["talker"]);
+    let mut program = place.serve(&[]);
+    let client = client(&mut program).await;
+    client.text("talker/alice", "print look at this").await;
+    program.interrupt().await;
+    let (_, log) = program.end().await;
+    let printed: Vec<_> = log.lines().filter(|line| line.contains("look at this")).collect();
+    assert_eq!(printed.len(), 2, "stdout and stderr: {log}");
+    assert!(printed.iter().all(|line| line.contains("talker/alice")), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_folder_is_said_to_be_empty() {
+    let place = Place::with(&[]);
+    let (status, stderr) = place.serve(&[]).end().await;
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.contains("is empty") && stderr.contains("hint: "), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_not_there_and_a_port_that_is_taken_are_errors_with_a_hint() {
+    let (status, stderr) = Program::start(&["serve", "/no/such/folder", "--listen", "127.0.0.1:0"]).end().await;
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.contains("/no/such/folder") && stderr.contains("hint: "), "{stderr}");
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let place = Place::with(&["echo"]);
+    let (plugins, data) = (place.plugins.path().to_str().unwrap(), place.data.path().to_str().unwrap());
+    let (status, stderr) = Program::start(&["serve", plugins, "--data", data, "--listen", &address]).end().await;
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.contains(&address) && stderr.contains("--listen"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_understood_ends_with_2() {
+    for arguments in [&["nonsense"][..], &["serve"], &["serve", ".", "--drain", "soon"]] {
+        let (status, stderr) = Program::start(arguments).end().await;
+        assert_eq!(status.code(), Some(2), "{arguments:?}: {stderr}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_practice_model_runs_alone() {
+    let mut program = Program::start(&["practice-model", "--listen", "127.0.0.1:0"]);
+    let line = program.line().await;
+    let address = line.strip_prefix("practice model on http://").unwrap().strip_suffix("/v1").unwrap();
+    let client = Client::new(address.parse().unwrap());
+    assert!(client.get("/").await.body.contains("/tokens"));
+    program.interrupt().await;
+    assert_eq!(program.end().await.0.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_builds_the_examples_and_serves_them_with_the_practice_model() {
+    let data = tempfile::tempdir().unwrap();
+    let examples = guests::root().join("guest-examples");
+    let mut program = Program::start(&[
+        "dev",
+        examples.to_str().unwrap(),
+        "--data",
+        data.path().to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+        "--practice-listen",
+        "127.0.0.1:0",
+    ]);
+    assert!(program.line().await.starts_with("practice model on http://"));
+    let client = client(&mut program).await;
+    assert_eq!(client.text("echo/alice", "hello").await, "hello");
+    assert_eq!(client.text("counter/alice", "count").await, "1");
+    program.interrupt().await;
+    let (status, stderr) = program.end().await;
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    for name in ["chat", "counter", "echo"] {
+        assert!(stderr.contains(&format!("loaded {name}")), "{stderr}");
+    }
+}
