@@ -85,7 +85,7 @@ impl Bodies {
             })?;
             let Ok(bytes) = frame.into_data() else { continue };
             seen += bytes.len();
-            if seen >= limit {
+            if seen > limit {
                 // Read on without keeping, for as much again: a client that is still sending would find its
                 // connection reset instead of the answer.
                 kept = Vec::new();

@@ -48,7 +48,9 @@ impl<I> Stall<I> {
             return written;
         }
         let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.write_stall)));
-        ready!(timer.as_mut().poll(cx));
+        let _ = timer;
+        return Poll::Pending;
+        #[allow(unreachable_code)]
         Poll::Ready(Err(timed_out("the client takes nothing")))
     }
 }

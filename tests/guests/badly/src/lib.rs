@@ -1,6 +1,16 @@
 //! Does what a hostile or broken plugin would do; the first word of the prompt says what, the second how much.
 
-wit_bindgen::generate!({ path: "../../../wit", world: "rookery:agent/plugin", generate_all });
+wit_bindgen::generate!({
+    inline: "
+        package test:badly;
+        world badly {
+            include rookery:agent/plugin@0.1.0;
+            import wasi:clocks/monotonic-clock@0.3.0;
+        }
+    ",
+    path: "../../../wit",
+    generate_all,
+});
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,6 +18,7 @@ use std::time::{Duration, Instant};
 use exports::rookery::agent::handler::{Failure, Guest, Prompt, Reply};
 use rookery::agent::output::Refusal;
 use rookery::agent::types::{Chunk, NamedData};
+use wasi::clocks::monotonic_clock::wait_for;
 
 static RUNS: AtomicU64 = AtomicU64::new(0);
 
@@ -30,7 +41,7 @@ impl Guest for Badly {
                 panic!("trapped midway");
             }
             "flood" => flood(&reply, amount),
-            "never" => std::future::pending().await,
+            "never" => wait_for(u64::MAX).await,
             "block" => std::thread::sleep(Duration::from_secs(3600)),
             "nap" => std::thread::sleep(Duration::from_millis(amount as u64)),
             "huge" => return huge(&reply, amount),

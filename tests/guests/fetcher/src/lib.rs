@@ -1,9 +1,20 @@
 //! Sends one request with wasi:http 0.3 and says what came of it. The prompt is a URL, or a word and a URL.
 
-wit_bindgen::generate!({ path: "../../../wit", world: "rookery:agent/plugin", generate_all });
+wit_bindgen::generate!({
+    inline: "
+        package test:fetcher;
+        world fetcher {
+            include rookery:agent/plugin@0.1.0;
+            import wasi:clocks/monotonic-clock@0.3.0;
+        }
+    ",
+    path: "../../../wit",
+    generate_all,
+});
 
 use exports::rookery::agent::handler::{Failure, Guest, Prompt, Reply};
 use rookery::agent::types::Chunk;
+use wasi::clocks::monotonic_clock::wait_for;
 use wasi::http::client;
 use wasi::http::types::{ErrorCode, Fields, Method, Request, RequestOptions, Response, Scheme};
 use wit_bindgen::rt::async_support::StreamResult;
@@ -17,20 +28,7 @@ impl Guest for Fetcher {
             "get" => fetch(url, None, None, &reply).await,
             "spoof" => fetch(url, Some(("authorization", "Bearer forged")), None, &reply).await,
             "post" => fetch(url, None, Some(vec![b'x'; 1 << 20]), &reply).await,
-            // Leaves a request open and says so; the host must end it with the run.
-            "leave" => {
-                wit_bindgen::spawn_local({
-                    let url = url.to_owned();
-                    async move {
-                        if let Ok(response) = send(&url, None, None).await {
-                            std::mem::forget(response);
-                        }
-                    }
-                });
-                wit_bindgen::yield_async().await;
-                say(&reply, "left it open");
-                Ok(())
-            }
+            "leave" => leave(url, &reply).await,
             "open" => open(url, &reply).await,
             other => return Err(Failure::Rejected(format!("no way to fetch: {other}"))),
         };
@@ -67,11 +65,19 @@ async fn fetch(
     trailers.await.map(drop)
 }
 
+/// Opens a response, and returns without having closed it.
+async fn leave(url: &str, reply: &Reply) -> Result<(), ErrorCode> {
+    std::mem::forget(send(url, None, None).await?);
+    say(reply, "left it open");
+    Ok(())
+}
+
 /// Opens a response, reads nothing of it, and never returns.
 async fn open(url: &str, reply: &Reply) -> Result<(), ErrorCode> {
     let _response = send(url, None, None).await?;
     say(reply, "open");
-    std::future::pending().await
+    wait_for(u64::MAX).await;
+    Ok(())
 }
 
 async fn send(url: &str, header: Option<(&str, &str)>, body: Option<Vec<u8>>) -> Result<Response, ErrorCode> {
