@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use rookery_agents::Limits;
 use rookery_core::{ByteSize, Span};
+use rookery_engine::EngineError;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -87,6 +88,9 @@ struct Serving {
     /// How large a prompt's body may be
     #[arg(long, value_name = "SIZE", env = "ROOKERY_MAX_BODY", default_value = "4MiB")]
     max_body: ByteSize,
+    /// How much memory may hold prompts of runs that are queued or running
+    #[arg(long, value_name = "SIZE", env = "ROOKERY_PROMPT_MEMORY", default_value = "256MiB")]
+    prompt_memory: ByteSize,
     /// How much memory may hold output that clients have not read yet; past it, clients that are behind are
     /// disconnected, while their runs go on
     #[arg(long, value_name = "SIZE", env = "ROOKERY_UNREAD_MEMORY", default_value = "512MiB")]
@@ -198,6 +202,7 @@ fn config(folder: &std::path::Path, serving: Serving, threads: usize) -> Config 
         limits: Limits {
             runs: serving.max_runs,
             live: serving.max_live,
+            prompts: bytes(serving.prompt_memory),
             unread: bytes(serving.unread_memory),
         },
         http: rookery_http::Settings {
@@ -262,7 +267,8 @@ fn hinted(error: crate::StartError) -> anyhow::Error {
     let hint = match &error {
         crate::StartError::Listen(..) => "stop what listens there, or choose another address with --listen".into(),
         crate::StartError::Folder(error) => error.hint(),
-        crate::StartError::Engine(_) => "look whether --data names a folder that this user may write to".into(),
+        crate::StartError::Engine(EngineError::Cache(..)) => "name a folder that this user may write to with --data".into(),
+        crate::StartError::Engine(_) => "lower --max-live, or give the program more address space (`ulimit -v`)".into(),
         crate::StartError::Loading(_) => return error.into(),
     };
     anyhow::Error::new(error).context(Hint::new(hint))

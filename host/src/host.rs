@@ -1,7 +1,7 @@
 //! A host: an engine, the plugins of a folder, their agents, and the listener in front of them.
 //!
 //! What differs by environment comes in with [`Config`], so two hosts fit in one process.
-//! Ends when: it is drained. Dropping it stops the listener; agents end with their last run.
+//! Ends when: it is drained. Dropping it stops the listener and interrupts what runs.
 
 use std::io;
 use std::net::SocketAddr;
@@ -70,6 +70,7 @@ pub struct Host {
     refused: Vec<Refused>,
     server: JoinHandle<()>,
     stop: DropGuard,
+    agents: DropGuard,
 }
 
 impl Host {
@@ -99,9 +100,9 @@ impl Host {
             tokio::task::spawn_blocking(loading).await.map_err(StartError::Loading)??;
 
         let directory = Directory::new(plugins, config.limits);
-        let stop = CancellationToken::new();
+        let (stop, agents) = (CancellationToken::new(), directory.stop_guard());
         let serving = rookery_http::serve(listener, directory.clone(), config.http, stop.clone());
-        Ok(Self { address, directory, refused, server: tokio::spawn(serving), stop: stop.drop_guard() })
+        Ok(Self { address, directory, refused, server: tokio::spawn(serving), stop: stop.drop_guard(), agents })
     }
 
     /// Where clients come in.
@@ -123,7 +124,7 @@ impl Host {
     /// out, and is gone. Returns how many runs were interrupted.
     pub async fn drain(self, grace: Duration) -> usize {
         let interrupted = self.directory.drain(grace).await;
-        drop(self.stop);
+        drop((self.stop, self.agents));
         let mut server = self.server;
         if timeout(LAST_BYTES, &mut server).await.is_err() {
             tracing::warn!("clients were still reading {LAST_BYTES:?} after the last run had ended; leaving them");

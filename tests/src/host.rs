@@ -46,7 +46,7 @@ impl TestHost {
             // Shared by all tests: what it holds, compiled code, is the same for all of them.
             data: guests::target().join("test-data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            limits: Limits { runs: 16_384, live: 1_000, unread: 512 << 20 },
+            limits: Limits { runs: 16_384, live: 1_000, prompts: 256 << 20, unread: 512 << 20 },
             http: rookery_http::Settings::default(),
             outgoing: rookery_outgoing::ClientSettings::default(),
             environment: Arc::new(|_| None),

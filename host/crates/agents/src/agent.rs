@@ -53,7 +53,7 @@ impl Agent {
             match self.launch(deadline).await {
                 Ok(launched) => next = self.serve(launched, run, deadline).await,
                 Err(failure) => {
-                    tracing::warn!(agent = %self.id, run = %run.prompt.run, code = %failure.code, "{failure}");
+                    self.log(&run, &failure);
                     run.end(Outcome::Failed(failure));
                 }
             }
@@ -149,17 +149,33 @@ impl Agent {
                 failure = &mut launched.driving => match answered.try_recv() {
                     // It answered, and trapped in the work it had left over.
                     Ok(answer) => (self.outcome(&run, answer), After::Gone),
-                    Err(_) => (Outcome::Failed(failure), After::Gone),
+                    Err(_) => (self.outcome(&run, Err(failure)), After::Gone),
                 },
                 () = self.shared.stopping.cancelled() => (Outcome::Failed(interrupted()), After::Gone),
                 () = sleep_until(deadline) => (Outcome::Failed(too_late(policy)), After::Gone),
             }
         };
         if let Outcome::Failed(failure) = &outcome {
-            tracing::warn!(agent = %self.id, run = %run.prompt.run, code = %failure.code, "{failure}");
+            self.log(&run, failure);
         }
         run.end(outcome);
         after
+    }
+
+    /// Who has to act on a failure decides how loud it is.
+    fn log(&self, run: &Run, failure: &Failure) {
+        let (agent, run, code) = (&self.id, run.prompt.run, failure.code);
+        match code {
+            // The client's.
+            Code::Rejected | Code::Cancelled => tracing::debug!(%agent, %run, %code, "{failure}"),
+            // Of something outside, or of a host that is stopping or full.
+            Code::Unavailable | Code::Interrupted | Code::Overloaded => {
+                tracing::info!(%agent, %run, %code, "{failure}")
+            }
+            Code::Internal => tracing::error!(%agent, %run, %code, "{failure}"),
+            // The plugin's.
+            _ => tracing::warn!(%agent, %run, %code, "{failure}"),
+        }
     }
 
     fn outcome(&self, run: &Run, answer: Result<(), Failure>) -> Outcome {

@@ -12,13 +12,14 @@ use std::time::Duration;
 use rookery_core::{AgentId, Code, Failure, Generation, Origin, PluginName, Prompt, RunId};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::agent::Agent;
+use crate::budget::Budget;
 use crate::guest::Plugin;
 use crate::live::Live;
-use crate::log::{self, Budget, Reader};
+use crate::log::{self, Reader};
 use crate::run::Run;
 
 /// What one host may hold.
@@ -28,6 +29,8 @@ pub struct Limits {
     pub runs: usize,
     /// Instances that are live. For one more, the longest idle makes room.
     pub live: usize,
+    /// Bytes of prompts of runs that are queued or running. One more is refused as overloaded.
+    pub prompts: usize,
     /// Bytes of events that no reader has read yet, over all runs. Past this, readers that are behind are cut off.
     pub unread: usize,
 }
@@ -53,6 +56,13 @@ pub struct Asked {
     pub origin: Origin,
 }
 
+impl Asked {
+    /// What it counts: its texts, twice, as the guest's memory is given a copy when its turn has come.
+    fn size(&self) -> usize {
+        2 * (self.text.len() + self.body.as_ref().map_or(0, String::len))
+    }
+}
+
 /// An accepted run.
 #[derive(Debug)]
 pub struct Submitted {
@@ -70,7 +80,9 @@ pub(crate) struct Shared {
     agents: Mutex<Agents>,
     plugins: BTreeMap<PluginName, Arc<dyn Plugin>>,
     limits: Limits,
-    runs: Arc<Semaphore>,
+    /// Counts the runs that are queued or running. One more is let in under the lock of `agents` only.
+    runs: TaskTracker,
+    prompts: Arc<Budget>,
     unread: Arc<Budget>,
     generations: AtomicU64,
     tasks: TaskTracker,
@@ -85,9 +97,7 @@ struct Agents {
 impl Directory {
     /// A directory that serves these plugins.
     pub fn new(plugins: BTreeMap<PluginName, Arc<dyn Plugin>>, limits: Limits) -> Self {
-        // What a semaphore can hold, and what can be taken of one at once.
-        let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
-        let limits = Limits { runs: limits.runs.min(most), live: limits.live.min(most), ..limits };
+        let limits = Limits { live: limits.live.min(Semaphore::MAX_PERMITS), ..limits };
         Self {
             shared: Arc::new(Shared {
                 live: Arc::new(Live::new(limits.live)),
@@ -95,7 +105,8 @@ impl Directory {
                 agents: Mutex::default(),
                 plugins,
                 limits,
-                runs: Arc::new(Semaphore::new(limits.runs)),
+                runs: TaskTracker::new(),
+                prompts: Arc::new(Budget::new(limits.prompts)),
                 unread: Arc::new(Budget::new(limits.unread)),
                 generations: AtomicU64::new(0),
                 tasks: TaskTracker::new(),
@@ -113,6 +124,7 @@ impl Directory {
         let shared = &self.shared;
         let plugin = shared.plugins.get(&agent.plugin).ok_or_else(|| unknown(&agent.plugin))?;
         let policy = plugin.policy();
+        let memory = shared.prompts.share(asked.size()).ok_or_else(overloaded)?;
         let (reply, events) = log::new(policy.output, shared.unread.clone());
         let run = RunId::new();
         let prompt = Prompt { run, text: asked.text, body: asked.body, origin: asked.origin };
@@ -121,7 +133,9 @@ impl Directory {
         if agents.draining {
             return Err(Failure::new(Code::Draining, "the host is stopping and takes no new runs"));
         }
-        let place = shared.runs.clone().try_acquire_owned().map_err(|_| overloaded())?;
+        if shared.runs.len() >= shared.limits.runs {
+            return Err(overloaded());
+        }
         let mailbox = agents.mailboxes.entry(agent.clone()).or_insert_with(|| {
             let (mailbox, incoming) = mpsc::channel(policy.queue);
             let task = Agent {
@@ -135,7 +149,7 @@ impl Directory {
         });
         // Reserved before the run is made: a run that exists has been accepted.
         let permit = mailbox.try_reserve().map_err(|_| mailbox_full(agent, policy.queue))?;
-        permit.send(Box::new(Run::new(prompt, reply, place)));
+        permit.send(Box::new(Run::new(prompt, reply, (shared.runs.token(), memory))));
         Ok(Submitted { run, events })
     }
 
@@ -159,10 +173,8 @@ impl Directory {
     pub async fn drain(&self, grace: Duration) -> usize {
         let shared = &self.shared;
         shared.agents().draining = true;
-        let all = u32::try_from(shared.limits.runs).unwrap_or(u32::MAX);
-        let ended = timeout(grace, shared.runs.acquire_many(all)).await;
-        let left = if ended.is_ok() { 0 } else { self.running() };
-        drop(ended);
+        shared.runs.close();
+        let left = if timeout(grace, shared.runs.wait()).await.is_ok() { 0 } else { self.running() };
         shared.stopping.cancel();
         shared.tasks.close();
         if timeout(LETTING_GO, shared.tasks.wait()).await.is_err() {
@@ -171,9 +183,14 @@ impl Directory {
         left
     }
 
+    /// Fires when it is dropped: whatever still runs then ends as interrupted, and all instances are dropped.
+    pub fn stop_guard(&self) -> DropGuard {
+        self.shared.stopping.clone().drop_guard()
+    }
+
     /// How many runs are queued or running.
     pub fn running(&self) -> usize {
-        self.shared.limits.runs.saturating_sub(self.shared.runs.available_permits())
+        self.shared.runs.len()
     }
 
     /// How many agents have a task.
@@ -228,4 +245,38 @@ fn overloaded() -> Failure {
 fn mailbox_full(agent: &AgentId, queue: usize) -> Failure {
     let message = format!("agent `{agent}` has {queue} runs waiting already; ask again when some have ended");
     Failure::new(Code::MailboxFull, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shared() -> Arc<Shared> {
+        Directory::new(BTreeMap::new(), Limits { runs: 1, live: 1, prompts: 1, unread: 1 }).shared
+    }
+
+    fn agent() -> AgentId {
+        AgentId { plugin: "chat".parse().unwrap(), name: "alice".parse().unwrap() }
+    }
+
+    #[test]
+    fn an_agent_is_forgotten_at_the_very_moment_when_it_finds_no_run() {
+        let shared = shared();
+        let (mailbox, mut incoming) = mpsc::channel(1);
+        shared.agents().mailboxes.insert(agent(), mailbox);
+        assert!(shared.take_or_forget(&agent(), &mut incoming).is_none());
+        assert!(shared.agents().mailboxes.is_empty(), "a later run would be lost in its mailbox");
+    }
+
+    #[test]
+    fn of_two_agents_of_one_name_only_the_one_that_is_gone_is_forgotten() {
+        let shared = shared();
+        let (mailbox, incoming) = mpsc::channel(1);
+        shared.agents().mailboxes.insert(agent(), mailbox);
+        shared.forget_gone(&agent());
+        assert_eq!(shared.agents().mailboxes.len(), 1);
+        drop(incoming);
+        shared.forget_gone(&agent());
+        assert_eq!(shared.agents().mailboxes.len(), 0);
+    }
 }

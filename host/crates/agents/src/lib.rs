@@ -6,6 +6,7 @@
 //! [`Directory::submit`].
 
 mod agent;
+mod budget;
 mod directory;
 pub mod guest;
 mod live;

@@ -2,45 +2,22 @@
 //!
 //! Promises: events reach every reader in order, numbered without a gap; writing never waits for a reader; after the
 //! outcome nothing is taken any more.
-//! Bounded by: the run's output limit, and over all runs of the host by [`Budget`]. An event is kept only until every
-//! reader has it, and not at all where there is no reader.
+//! Bounded by: the run's output limit, and over all runs of the host by a [`Budget`] beside an [`ALLOWANCE`] for each.
+//! An event is kept only until every reader has it, and not at all where there is no reader.
 //! Costs: when the host-wide budget is used up, the readers of the run that wants to write are cut off; the run
 //! itself goes on.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use rookery_core::{Chunk, Event, Item, Outcome};
 
-/// The memory that unread events of all runs may take together.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    used: AtomicUsize,
-    limit: usize,
-}
+use crate::budget::Budget;
 
-impl Budget {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { used: AtomicUsize::new(0), limit }
-    }
-
-    fn take(&self, bytes: usize) -> bool {
-        // Never added first and taken back: another run's write in between would find the budget used up.
-        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
-        self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
-    }
-
-    fn give(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    #[cfg(test)]
-    pub(crate) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
-    }
-}
+/// What every run may hold unread beside the budget, in bytes. A page of text: so much that an ordinary stream is never
+/// cut off because of a flood elsewhere, so little that all runs of a host together hold some hundred MiB of it.
+const ALLOWANCE: usize = 16 * 1024;
 
 /// Why a chunk was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +58,8 @@ struct Log {
 struct State {
     /// What some reader has not read yet; the last one has the id `next - 1`.
     unread: VecDeque<Arc<Event>>,
+    /// What those count.
+    bytes: usize,
     next: u64,
     written: usize,
     ended: bool,
@@ -101,6 +80,7 @@ pub(crate) fn new(limit: usize, budget: Arc<Budget>) -> (Reply, Reader) {
     let first = Place { next: 1, waker: None, cut: false };
     let state = State {
         unread: VecDeque::new(),
+        bytes: 0,
         next: 1,
         written: 0,
         ended: false,
@@ -198,6 +178,38 @@ impl Reader {
         Poll::Ready(Ok(true))
     }
 
+    /// Waits for the outcome without reading anything: what the run writes in the meantime stays in the log, and counts
+    /// as unread.
+    ///
+    /// # Errors
+    ///
+    /// When the reader was cut off.
+    pub async fn ended(&mut self) -> Result<(), Cut> {
+        std::future::poll_fn(|cx| {
+            let mut state = self.log.lock();
+            let ended = state.ended;
+            match state.readers.get_mut(self.place).and_then(Option::as_mut) {
+                Some(place) if !place.cut => {
+                    if ended {
+                        return Poll::Ready(Ok(()));
+                    }
+                    place.waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+                _ => Poll::Ready(Err(Cut)),
+            }
+        })
+        .await
+    }
+
+    /// What has not been read, without reading it: it stays in the log until it is.
+    pub fn peek(&self) -> Vec<Arc<Event>> {
+        let state = self.log.lock();
+        let next =
+            state.readers.get(self.place).and_then(Option::as_ref).map_or(u64::MAX, |place| place.next);
+        state.unread.iter().filter(|event| event.id >= next).cloned().collect()
+    }
+
     /// The next event; none after the outcome.
     ///
     /// # Errors
@@ -236,10 +248,11 @@ impl State {
             return;
         }
         // The outcome counts nothing: it is one small event, and a reader that came this far shall have it.
-        if size > 0 && !budget.take(size) {
+        if size > 0 && !budget.take(beyond(self.bytes + size) - beyond(self.bytes)) {
             self.cut(budget);
             return;
         }
+        self.bytes += size;
         self.unread.push_back(Arc::new(event));
         for place in self.places() {
             if let Some(waker) = place.waker.take() {
@@ -266,9 +279,16 @@ impl State {
     fn trim(&mut self, budget: &Budget) {
         let slowest = self.places().map(|place| place.next).min().unwrap_or(u64::MAX);
         while let Some(event) = self.unread.pop_front_if(|event| event.id < slowest) {
-            budget.give(size(&event));
+            let left = self.bytes - size(&event);
+            budget.give(beyond(self.bytes) - beyond(left));
+            self.bytes = left;
         }
     }
+}
+
+/// What so many unread bytes of one run take of the budget.
+fn beyond(bytes: usize) -> usize {
+    bytes.saturating_sub(ALLOWANCE)
 }
 
 /// What an event counts against the budget.
@@ -344,24 +364,60 @@ mod tests {
         assert_eq!(reader.next().await.unwrap().unwrap().id, 1);
     }
 
+    /// A chunk that uses up the allowance, so that everything after it counts.
+    fn page() -> Chunk {
+        text(&"x".repeat(ALLOWANCE - text("").size()))
+    }
+
     #[tokio::test]
     async fn memory_is_held_only_for_what_has_not_been_read() {
         let (reply, mut reader, budget) = log(1 << 20, 1 << 20);
-        for _ in 0..3 {
-            reply.write(text("abc")).unwrap();
+        for chunk in [page(), text("abc"), text("abc")] {
+            reply.write(chunk).unwrap();
         }
-        assert_eq!(budget.used(), 3 * text("abc").size());
+        assert_eq!(budget.used(), 2 * text("abc").size());
         reader.next().await.unwrap();
+        assert_eq!(budget.used(), 0);
+        reply.write(page()).unwrap();
         assert_eq!(budget.used(), 2 * text("abc").size());
         drop(reader);
         assert_eq!(budget.used(), 0);
-        reply.write(text("to nobody")).unwrap();
-        assert_eq!(budget.used(), 0);
+        reply.write(page()).unwrap();
+        reply.write(page()).unwrap();
+        assert_eq!(budget.used(), 0, "nobody will read it");
+    }
+
+    #[tokio::test]
+    async fn a_short_stream_is_not_cut_off_when_others_have_used_up_the_budget() {
+        let (reply, mut reader, _) = log(1 << 20, 0);
+        reply.write(page()).unwrap();
+        assert_eq!(reader.next().await.unwrap().unwrap().id, 1);
+        reply.write(page()).unwrap();
+        assert_eq!(reader.next().await.unwrap().unwrap().id, 2);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_end_finds_everything_there_and_still_counted() {
+        let (reply, mut reader, budget) = log(1 << 20, 1 << 20);
+        let writing = tokio::spawn(async move {
+            for chunk in [page(), text("abc")] {
+                reply.write(chunk).unwrap();
+                tokio::task::yield_now().await;
+            }
+            reply.end(Outcome::Done);
+        });
+        reader.ended().await.unwrap();
+        writing.await.unwrap();
+        assert_eq!(reader.peek().len(), 3);
+        assert_eq!(budget.used(), text("abc").size());
+        while reader.next().await.unwrap().is_some() {}
+        assert_eq!((reader.peek().len(), budget.used()), (0, 0));
     }
 
     #[test]
     fn a_log_that_is_dropped_unread_gives_its_memory_back() {
         let (reply, reader, budget) = log(1 << 20, 1 << 20);
+        reply.write(page()).unwrap();
         reply.write(text("abc")).unwrap();
         drop(reply);
         assert!(budget.used() > 0, "the reader may still come for it");
@@ -369,25 +425,12 @@ mod tests {
         assert_eq!(budget.used(), 0);
     }
 
-    #[test]
-    fn a_write_that_finds_no_budget_takes_none_from_others_meanwhile() {
-        let budget = Budget::new(10);
-        std::thread::scope(|scope| {
-            let refused = scope.spawn(|| (0..100_000).filter(|_| budget.take(11)).count());
-            for _ in 0..100_000 {
-                assert!(budget.take(1));
-                budget.give(1);
-            }
-            assert_eq!(refused.join().unwrap(), 0);
-        });
-        assert_eq!(budget.used(), 0);
-    }
-
     #[tokio::test]
     async fn without_budget_the_reader_is_cut_off_and_the_run_goes_on() {
         let (reply, mut reader, budget) = log(1 << 20, text("abc").size());
-        reply.write(text("abc")).unwrap();
-        reply.write(text("abc")).unwrap();
+        for chunk in [page(), text("abc"), text("abc")] {
+            reply.write(chunk).unwrap();
+        }
         assert_eq!(reader.next().await, Err(Cut));
         assert_eq!(budget.used(), 0);
         assert!(reply.end(Outcome::Done));

@@ -3,9 +3,10 @@
 //! Promise: whatever happens to a `Run`, its log gets an outcome; where nobody decided one, dropping it does.
 
 use rookery_core::{Code, Failure, Outcome, Prompt};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::budget::Share;
 use crate::log::Reply;
 
 /// An accepted run that has no outcome yet.
@@ -15,12 +16,12 @@ pub(crate) struct Run {
     pub(crate) reply: Reply,
     /// Fires with the outcome, so that nothing the run opened outlives it.
     pub(crate) ended: CancellationToken,
-    /// The run's place among the host's; given back with the outcome.
-    _place: OwnedSemaphorePermit,
+    /// The run's place among the host's, and its prompt's share of memory; given back with the outcome.
+    _place: (TaskTrackerToken, Share),
 }
 
 impl Run {
-    pub(crate) fn new(prompt: Prompt, reply: Reply, place: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(prompt: Prompt, reply: Reply, place: (TaskTrackerToken, Share)) -> Self {
         Self { prompt, reply, ended: CancellationToken::new(), _place: place }
     }
 

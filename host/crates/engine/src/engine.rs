@@ -35,6 +35,9 @@ pub enum EngineError {
     /// The engine does not start on this machine.
     #[error("the WebAssembly engine does not start: {0}")]
     Start(String),
+    /// There is not as much address space as so many instances need.
+    #[error("there is no room for {0} live agents: {1}")]
+    Room(usize, String),
 }
 
 /// Loads plugins. Guests that compute for long share all but one of the host's threads.
@@ -57,7 +60,8 @@ impl Engine {
         let start = |error: wasmtime::Error| EngineError::Start(format!("{error:#}"));
         let cache = Cache::open(settings.cache.clone())
             .map_err(|error| EngineError::Cache(settings.cache.clone(), error))?;
-        let engine = wasmtime::Engine::new(&config(settings.live)).map_err(start)?;
+        let engine = wasmtime::Engine::new(&config(settings.live))
+            .map_err(|error| EngineError::Room(settings.live, format!("{error:#}")))?;
         let ticker = Ticker::start(&engine).map_err(|error| EngineError::Start(error.to_string()))?;
         let linker = linker(&engine).map_err(start)?;
         let turns = Turns::new(&ticker, settings.threads);
@@ -94,16 +98,17 @@ fn config(live: usize) -> Config {
     config
 }
 
-/// Room for `live` instances of ordinary components. The pool reserves addresses, not memory; what a slot was
+/// Room for `live` instances of ordinary components: a Rust one has a memory and three or four core instances, the
+/// largest of other languages have ten. The pool reserves addresses, four GiB a memory, and no memory; what a slot was
 /// used for goes back to the system when its instance is dropped.
 fn pooling(live: usize) -> PoolingAllocationConfig {
-    let count = |per_agent: usize| u32::try_from(live.saturating_mul(per_agent)).unwrap_or(u32::MAX);
+    // Some to spare, for components that have more than one and for instances that are just going.
+    let count = |per_agent: usize| u32::try_from(live.saturating_mul(per_agent) + live / 8 + 16).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(count(1));
-    // A Rust component has two or three core instances, a Python one about ten.
-    pool.total_core_instances(count(4));
-    pool.total_memories(count(2));
-    pool.total_tables(count(3));
+    pool.total_core_instances(count(5));
+    pool.total_memories(count(1));
+    pool.total_tables(count(2));
     pool.total_stacks(count(2));
     pool
 }

@@ -50,7 +50,7 @@ impl Bodies {
     }
 
     /// The question in a request's body.
-    pub(crate) async fn question<B>(&self, headers: &HeaderMap, body: B) -> Result<Question, Problem>
+    pub(crate) async fn question<B>(&self, headers: &HeaderMap, body: &mut B) -> Result<Question, Problem>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Display,
@@ -72,27 +72,22 @@ impl Bodies {
         }
     }
 
-    async fn read<B>(&self, mut body: B) -> Result<Vec<u8>, Problem>
+    async fn read<B>(&self, body: &mut B) -> Result<Vec<u8>, Problem>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
         let limit = self.settings.max_body;
-        let (mut kept, mut seen, mut room) = (Vec::new(), 0usize, None);
+        let (mut read, mut room) = (Vec::new(), None);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 Problem::new(Kind::BodyIncomplete, format!("the body broke off: {error}"))
             })?;
             let Ok(bytes) = frame.into_data() else { continue };
-            seen += bytes.len();
-            if seen > limit {
-                // Read on without keeping, for as much again: a client that is still sending would find its
-                // connection reset instead of the answer.
-                kept = Vec::new();
-                if seen > 2 * limit {
-                    break;
-                }
-                continue;
+            if bytes.len() > limit - read.len() {
+                let limit = ByteSize(limit as u64);
+                let message = format!("the body is larger than {limit}; send less");
+                return Err(Problem::new(Kind::BodyTooLarge, message));
             }
             let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let more = self.room.try_acquire_many(count).map_err(|_| no_room())?;
@@ -100,16 +95,29 @@ impl Bodies {
                 Some(room) => SemaphorePermit::merge(room, more),
                 None => room = Some(more),
             }
-            kept.extend_from_slice(&bytes);
+            read.extend_from_slice(&bytes);
         }
-        if seen > limit {
-            let limit = ByteSize(limit as u64);
-            return Err(Problem::new(
-                Kind::BodyTooLarge,
-                format!("the body is larger than {limit}; send less"),
-            ));
-        }
-        Ok(kept)
+        Ok(read)
+    }
+
+    /// Passes over what is left of the body of a request that was refused, up to the size and time of the largest
+    /// that would have been taken. A client that is still sending would find its connection reset, and not the answer.
+    pub(crate) async fn pass_over<B>(&self, body: &mut B)
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+    {
+        let mut left = self.settings.max_body;
+        let passing = async {
+            while let Some(Ok(frame)) = body.frame().await {
+                let size = frame.data_ref().map_or(0, Bytes::len);
+                left = left.saturating_sub(size);
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        // Who sends no faster has its answer after that anyway.
+        let _ = timeout(self.settings.body_timeout, passing).await;
     }
 }
 

@@ -105,6 +105,11 @@ impl Problem {
         Self { run: Some(run), ..self }
     }
 
+    /// Whether the client may still be sending the body of its request.
+    pub(crate) fn leaves_body(&self) -> bool {
+        !matches!(self.kind, Kind::BodyTimeout | Kind::BodyIncomplete)
+    }
+
     /// The problem as a response of its own.
     pub(crate) fn response(self) -> Response<Body> {
         let document = Bytes::from(serde_json::to_vec(&self).unwrap_or_default());
@@ -122,7 +127,8 @@ impl Problem {
             Kind::MethodNotAllowed { allow } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allow));
             }
-            // The next attempt shall meet whoever takes over the address.
+            // The next attempt shall meet whoever takes over the address. HTTP/2 has no such header, and hyper leaves
+            // it out there.
             Kind::Failure(Code::Draining) => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -1,12 +1,16 @@
 //! Which answer belongs to which request.
+//!
+//! Promises: a request is checked from the outside in (path, method, plugin, `Accept`, body), and nothing of a run
+//! happens before all of it was found good; a `HEAD` and a reconnecting `EventSource` start nothing.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use rookery_agents::{Asked, Directory};
 use rookery_core::{AgentId, AgentName, Code, NameError, Origin, PluginName};
@@ -50,22 +54,35 @@ impl Face {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
-        let (version, method) = (request.version(), request.method().clone());
-        let response = match method {
-            Method::OPTIONS => cors::options(request.headers()),
-            _ => self.route(request, client).await.unwrap_or_else(Problem::response),
+        let (request, mut body) = request.into_parts();
+        if request.method == Method::OPTIONS {
+            return finished(cors::options(&request.headers), &request.method);
+        }
+        let response = match self.route(&request, &mut body, client).await {
+            Ok(response) => response,
+            Err(problem) => {
+                if problem.leaves_body() {
+                    self.bodies.pass_over(&mut body).await;
+                }
+                problem.response()
+            }
         };
-        finished(response, version, &method)
+        finished(response, &request.method)
     }
 
-    async fn route<B>(&self, request: Request<B>, client: SocketAddr) -> Result<Response<Body>, Problem>
+    async fn route<B>(
+        &self,
+        request: &Parts,
+        body: &mut B,
+        client: SocketAddr,
+    ) -> Result<Response<Body>, Problem>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
-        match request.uri().path().parse()? {
-            Route::Agent(agent) => self.agent(agent, request, client).await,
-            _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
+        match request.uri.path().parse()? {
+            Route::Agent(agent) => self.agent(agent, request, body, client).await,
+            _ if !matches!(request.method, Method::GET | Method::HEAD) => {
                 Err(method_not_allowed("GET, HEAD, OPTIONS"))
             }
             Route::Plugin(plugin) => Ok(json_response(&described((&plugin, self.version(&plugin)?)))),
@@ -83,14 +100,14 @@ impl Face {
     async fn agent<B>(
         &self,
         agent: AgentId,
-        request: Request<B>,
+        request: &Parts,
+        body: &mut B,
         client: SocketAddr,
     ) -> Result<Response<Body>, Problem>
     where
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
-        let (request, body) = request.into_parts();
         if !matches!(request.method, Method::GET | Method::HEAD | Method::POST) {
             return Err(method_not_allowed("GET, HEAD, POST, OPTIONS"));
         }
@@ -195,7 +212,7 @@ fn method_not_allowed(allow: &'static str) -> Problem {
 }
 
 /// What all answers have in common.
-fn finished(mut response: Response<Body>, version: Version, method: &Method) -> Response<Body> {
+fn finished(mut response: Response<Body>, method: &Method) -> Response<Body> {
     if method == Method::HEAD {
         let length = response.body().size_hint().exact().filter(|length| *length > 0);
         *response.body_mut() = answer::whole(Bytes::new());
@@ -208,10 +225,6 @@ fn finished(mut response: Response<Body>, version: Version, method: &Method) -> 
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     // What guests write is theirs; a browser shall not make a page of it.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if version == Version::HTTP_2 {
-        // It has no such header: streams end by themselves there, and the connection is told to go at the stop.
-        headers.remove(CONNECTION);
-    }
     response
 }
 

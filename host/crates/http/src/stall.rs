@@ -48,9 +48,7 @@ impl<I> Stall<I> {
             return written;
         }
         let timer = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.write_stall)));
-        let _ = timer;
-        return Poll::Pending;
-        #[allow(unreachable_code)]
+        ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(timed_out("the client takes nothing")))
     }
 }
@@ -134,11 +132,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_asks_nothing_or_ever_so_slowly_is_given_up() {
-        for first in [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+        for bytes in [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
             let (mut client, io) = duplex(64);
             let mut server = Stall::new(io, OPENING, STALL);
             let began = Instant::now();
-            client.write_all(first).await.unwrap();
+            tokio::spawn(async move {
+                for byte in bytes {
+                    client.write_all(&[*byte]).await.unwrap();
+                    sleep(Duration::from_secs(1)).await;
+                }
+                sleep(2 * OPENING).await;
+            });
             let error = server.read_to_end(&mut Vec::new()).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TimedOut);
             assert_eq!(began.elapsed(), OPENING);

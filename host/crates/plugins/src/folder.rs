@@ -266,7 +266,7 @@ mod tests {
             ("c.wasm", b""),
             ("Bad_Name.wasm", b""),
             ("Bad_Name.toml", b"[limits"),
-            ("lonely.toml", b"[nonsense"),
+            ("alone.toml", b"[nonsense"),
         ]);
         let found = look(&folder);
         assert_eq!(names(&found), ["a", "c"]);
@@ -277,14 +277,14 @@ mod tests {
             [
                 "`Bad_Name.wasm`: `Bad_Name` is no plugin name: it has 1 to 64 characters of a–z, 0–9 and -, starting \
                  with a letter; rename it to `bad-name.wasm`, and its sidecar with it",
+                "`alone.toml`: it belongs to no plugin: there is no `alone.wasm` beside it; name it after the plugin \
+                 that it belongs to, or put `alone.wasm` beside it",
                 "`b.toml:2`: unknown key `memry` in [limits]; did you mean `memory`?",
                 "`b.toml:4`: `queue = 0` in [runs] is not a number from 1 to 65536; write for example `queue = 256`",
-                "`lonely.toml`: it belongs to no plugin: there is no `lonely.wasm` beside it; name it after the plugin \
-                 that it belongs to, or put `lonely.wasm` beside it",
             ]
         );
         let warnings: Vec<_> = found.problems.iter().map(Problem::is_warning).collect();
-        assert_eq!(warnings, [false, false, false, false, true]);
+        assert_eq!(warnings, [false, false, true, false, false]);
     }
 
     #[test]

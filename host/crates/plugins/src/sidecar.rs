@@ -533,6 +533,8 @@ mod tests {
         let allow = "[http]\nallow = [\"https://a.com\"]\n";
         for inject in [
             "[http.inject.\"https://a.com\"]\nauthorization = [\"sk-1\"]",
+            "[http.inject.\"https://a.com\"]\nauthorization = 4242",
+            "[http.inject]\n\"https://a.com\" = 4242",
             "[http.inject.\"https://a.com\"]\nauthorization = \"sk-1\\n\"",
             "[http.inject.\"https://a.com\"]\nauthorization = 'sk-1$x'",
             "[http.inject.\"https://a.com\"]\nauthorization.x = 'sk-1'",
@@ -543,7 +545,11 @@ mod tests {
             "inject = 'sk-1'",
         ] {
             let errors = wrong(&format!("{allow}{inject}"));
-            assert!(!errors.is_empty() && errors.iter().all(|error| !error.contains("sk-1")), "{errors:?}");
+            assert!(
+                !errors.is_empty()
+                    && errors.iter().all(|error| !error.contains("sk-1") && !error.contains("4242")),
+                "{errors:?}"
+            );
         }
     }
 

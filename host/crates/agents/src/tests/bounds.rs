@@ -41,7 +41,25 @@ async fn one_run_more_than_the_host_holds_is_refused_as_overloaded() {
     assert!(!host.guests.began("say refused"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn prompts_that_wait_take_only_so_much_memory() {
+    let host = Host::new(Fake::new(POLICY), Limits { prompts: 1000, ..LIMITS });
+    let running = begun(&host, "alice", "take 10s").await;
+    let long = format!("say {}", "x".repeat(300));
+    let waiting = host.submit("alice", &long).unwrap();
+    assert_eq!(host.refusal("bob", &long), Code::Overloaded);
+    assert_eq!(outcome(running).await, Outcome::Done);
+    assert_eq!(outcome(waiting).await, Outcome::Done);
+    assert_eq!(host.run("bob", &long).await.text.len(), 300, "it takes them again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trap_after_too_much_output_is_told_as_too_much_output() {
+    let host = Host::with_policy(Policy { output: 1000, ..POLICY });
+    assert_eq!(host.run("alice", "write 1000, trap").await.code(), Code::OutputTooLarge);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_plugin_that_is_not_served_is_unknown() {
     let host = Host::with_policy(POLICY);
     let nobody = AgentId { plugin: "nobody".parse().unwrap(), name: "alice".parse().unwrap() };
@@ -49,7 +67,7 @@ async fn a_plugin_that_is_not_served_is_unknown() {
     assert_eq!(host.directory.submit(&nobody, asked).unwrap_err().code, Code::UnknownPlugin);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn output_that_is_too_large_decides_the_outcome_whatever_the_guest_answers() {
     let host = Host::with_policy(Policy { output: 1000, ..POLICY });
     for text in ["say ok, write 1000", "say ok, write 1000, say more", "say ok, write 1000, fail"] {
@@ -59,7 +77,7 @@ async fn output_that_is_too_large_decides_the_outcome_whatever_the_guest_answers
     assert_eq!(host.run("alice", "count").await, Ended::done("4"), "the instance is none the worse for it");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn agents_that_failed_to_launch_are_forgotten_and_can_be_asked_again() {
     let host = Host::new(Fake::launching(POLICY, Launching::Fails(AtomicUsize::new(100))), LIMITS);
     for number in 0..100 {
@@ -74,7 +92,7 @@ async fn agents_that_failed_to_launch_are_forgotten_and_can_be_asked_again() {
 
 #[tokio::test(start_paused = true)]
 async fn limits_without_a_bound_are_counted_like_any_others() {
-    let limits = Limits { runs: usize::MAX, live: usize::MAX, unread: usize::MAX };
+    let limits = Limits { runs: usize::MAX, live: usize::MAX, prompts: usize::MAX, unread: usize::MAX };
     let host = Host::new(Fake::new(POLICY), limits);
     let (running, clock) = (begun(&host, "alice", "take 10s").await, clock());
     assert_eq!((host.directory.running(), host.directory.live()), (1, 1));

@@ -30,7 +30,9 @@ use rookery_core::{AgentId, Chunk, Code, Failure, Generation, Span};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
+use crate::Refusal;
 use crate::guest::{Call, Instance, Plugin, Policy};
+use crate::tests::in_time;
 
 /// A plugin whose guests do what the prompt says.
 pub(super) struct Fake {
@@ -80,6 +82,8 @@ pub(super) enum Event {
     Began(String),
     /// What a run had open has ended.
     Closed,
+    /// The run was over for the host when its guest wrote.
+    Refused,
 }
 
 impl Fake {
@@ -163,12 +167,17 @@ impl Guest {
                 let _ = answer.send(result);
             }
         };
+        let write = |text: String| {
+            if reply.write(Chunk::Text(text)) == Err(Refusal::Cancelled) {
+                self.place.record.change(|state| state.events.push(Event::Refused));
+            }
+        };
         for step in prompt.text.split(", ") {
             let (verb, what) = step.split_once(' ').unwrap_or((step, ""));
             match verb {
-                "say" => drop(reply.write(Chunk::Text(what.into()))),
-                "count" => drop(reply.write(Chunk::Text(count.to_string()))),
-                "write" => drop(reply.write(Chunk::Text("x".repeat(what.parse().expect("a number"))))),
+                "say" => write(what.into()),
+                "count" => write(count.to_string()),
+                "write" => write("x".repeat(what.parse().expect("a number"))),
                 "take" => sleep(what.parse::<Span>().expect("a span of time").0).await,
                 "stuck" => pending().await,
                 "open" => {
@@ -279,6 +288,7 @@ impl Record {
 
     /// Waits for a state of the guests.
     pub(super) async fn until(&self, mut reached: impl FnMut(&State) -> bool) {
-        self.0.subscribe().wait_for(|state| reached(state)).await.expect("the record outlives this wait");
+        let mut states = self.0.subscribe();
+        in_time(states.wait_for(|state| reached(state))).await.expect("the record outlives this wait");
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rookery_core::{AgentId, Chunk, Code, Failure, Item, Origin, Outcome};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::guest::{Plugin, Policy};
 use crate::tests::guests::{Fake, Record};
@@ -26,7 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(600);
 
 const POLICY: Policy = Policy { queue: 1024, deadline: DEADLINE, output: 1 << 20 };
 
-const LIMITS: Limits = Limits { runs: 4096, live: 64, unread: 16 << 20 };
+const LIMITS: Limits = Limits { runs: 4096, live: 64, prompts: 1 << 20, unread: 16 << 20 };
 
 /// A directory that serves one plugin, `fake`.
 struct Host {
@@ -94,7 +94,7 @@ impl Ended {
 async fn end(submitted: Submitted) -> Ended {
     let mut events = submitted.events;
     let (mut text, mut outcome, mut read) = (String::new(), None, 0);
-    while let Some(event) = events.next().await.expect("not cut off") {
+    while let Some(event) = in_time(events.next()).await.expect("not cut off") {
         read += 1;
         assert_eq!(event.id, read, "numbered without a gap");
         assert_eq!(outcome, None, "nothing comes after the outcome");
@@ -109,7 +109,7 @@ async fn end(submitted: Submitted) -> Ended {
 
 /// The next event's text: tells that a run has come so far.
 async fn next_text(events: &mut Reader) -> String {
-    match &events.next().await.expect("not cut off").expect("not ended").item {
+    match &in_time(events.next()).await.expect("not cut off").expect("not ended").item {
         Item::Chunk(Chunk::Text(text)) => text.clone(),
         other => panic!("{other:?} is no text"),
     }
@@ -124,12 +124,17 @@ async fn begun(host: &Host, name: &str, then: &str) -> Submitted {
 
 /// Reads on in a run of which something was read before; only the outcome is left.
 async fn outcome(mut run: Submitted) -> Outcome {
-    let last = run.events.next().await.expect("not cut off").expect("an outcome");
-    assert_eq!(run.events.next().await, Ok(None), "the outcome is the last event");
+    let last = in_time(run.events.next()).await.expect("not cut off").expect("an outcome");
+    assert_eq!(in_time(run.events.next()).await, Ok(None), "the outcome is the last event");
     match &last.item {
         Item::Outcome(outcome) => outcome.clone(),
         other => panic!("{other:?} is no outcome"),
     }
+}
+
+/// Gives up on what never comes. With the clock paused a day takes no time.
+async fn in_time<T>(awaited: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(24 * 3600), awaited).await.expect("came within a day")
 }
 
 fn code(outcome: &Outcome) -> Option<Code> {
@@ -143,7 +148,7 @@ fn seconds(number: u64) -> Duration {
     Duration::from_secs(number)
 }
 
-/// The name of a test's own clock: what has passed since the test began.
+/// A test's own clock: what has passed since it was made.
 fn clock() -> impl Fn() -> Duration {
     let began = Instant::now();
     move || began.elapsed()

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use rookery_agents::Limits;
+use rookery_agents::guest::Call;
 use rookery_core::{Chunk, Code, Failure};
 
 use super::support::{Host, LIMITS, bare, h2, post, soon};
@@ -64,8 +65,10 @@ async fn a_text_whose_run_fails_is_a_broken_transfer_that_lost_nothing_before() 
     let mut client = host.client().await;
     client.send(post(TEXT, "hello")).await;
     let run = host.run().await;
-    run.text("so far");
-    run.end(Err(Failure::new(Code::Failed, "no more"))).await;
+    // In this order, so that the outcome is there when the text is read.
+    let Call { reply, answer, .. } = run.0;
+    answer.send(Err(Failure::new(Code::Failed, "no more"))).unwrap();
+    reply.write(Chunk::Text("so far".into())).unwrap();
     client.head().await;
     assert_eq!(client.rest().await, b"6\r\nso far\r\n", "no last chunk");
 }
@@ -80,9 +83,10 @@ async fn over_http_2_too_a_text_whose_run_fails_is_a_broken_transfer() {
         .unwrap();
     let answer = tokio::spawn(sender.send_request(request));
     let run = host.run().await;
-    run.text("so far");
+    let Call { reply, answer: end, .. } = run.0;
+    end.send(Err(Failure::new(Code::Failed, "no more"))).unwrap();
+    reply.write(Chunk::Text("so far".into())).unwrap();
     let mut answer = soon(answer).await.unwrap().unwrap();
-    run.end(Err(Failure::new(Code::Failed, "no more"))).await;
     let frame = soon(answer.frame()).await.unwrap().unwrap();
     assert_eq!(frame.into_data().unwrap(), "so far");
     assert!(soon(answer.frame()).await.unwrap().is_err());

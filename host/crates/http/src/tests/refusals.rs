@@ -71,6 +71,19 @@ async fn the_largest_body_is_taken_and_one_byte_more_is_not() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_still_sending_gets_its_answer_and_keeps_its_connection() {
+    let host = Host::start().await;
+    let mut client = host.client().await;
+    let large = "x".repeat(3 << 20);
+    for request in [post("content-type: image/png\r\n", &large), post("accept: image/png\r\n", &large)] {
+        client.send(request).await;
+        client.response().await.problem();
+    }
+    client.send(bare("GET", "/healthz", "")).await;
+    assert_eq!(client.response().await.body, "ok");
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let impatient = Settings { body_timeout: Duration::from_millis(1), ..Settings::default() };
     let host = Host::with(impatient, LIMITS).await;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Settings, serve};
 
-pub(super) const LIMITS: Limits = Limits { runs: 100, live: 100, unread: 64 << 20 };
+pub(super) const LIMITS: Limits = Limits { runs: 100, live: 100, prompts: 16 << 20, unread: 64 << 20 };
 
 /// A host that serves the plugin `chat`.
 pub(super) struct Host {

@@ -1,0 +1,99 @@
+//! Bare hyper, and the roles in which this executable is its own floor.
+//!
+//! A floor does what the host's answer cannot do without, on as many threads as the host, and nothing else: no
+//! routes, no limits, no deadlines, no log.
+//! Ends when: its stdin does.
+
+use std::convert::Infallible;
+use std::fmt::Display;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::Request;
+use http::header::{DATE, TRANSFER_ENCODING};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+use crate::{bare, relay, stamps};
+
+/// An answer of a floor: its head is the given one, its body whatever streams.
+pub(crate) type Response<B> = http::Response<B>;
+
+/// Plays a role until nobody needs it any more.
+pub(crate) fn run(role: &[String]) {
+    let role: Vec<_> = role.iter().map(String::as_str).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        tokio::select! {
+            () = play(&role) => {}
+            _ = tokio::io::stdin().read_u8() => {}
+        }
+    });
+    // Stdin is read on a thread that cannot be told to stop.
+    runtime.shutdown_background();
+}
+
+async fn play(role: &[&str]) {
+    match role {
+        ["answer", head, body] => answer(head, body).await,
+        ["relay", head, model] => relay::serve(head, model).await,
+        ["stamps"] => stamps::serve().await,
+        ["bare", component] => bare::run(component).await,
+        role => panic!("there is no role {role:?}"),
+    }
+}
+
+/// Answers everything with the same bytes: this head, and each event of this body as a frame of its own.
+async fn answer(head: &str, body: &str) {
+    let head = parsed(head);
+    let events: Vec<_> = body.split_inclusive("\n\n").map(|event| Bytes::copy_from_slice(event.as_bytes())).collect();
+    serve(move |request: Request<Incoming>| {
+        let (head, events) = (head.clone(), events.clone());
+        async move {
+            request.into_body().collect().await.unwrap();
+            let frames = events.into_iter().map(|event| Ok::<_, Infallible>(Frame::data(event)));
+            head.map(|()| StreamBody::new(stream::iter(frames)))
+        }
+    })
+    .await;
+}
+
+/// The head of an answer that somebody gave, but for what every server says for itself.
+pub(crate) fn parsed(head: &str) -> Response<()> {
+    let mut response = Response::new(());
+    for line in head.lines().skip(1).filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(": ").unwrap();
+        let name: http::HeaderName = name.parse().unwrap();
+        if name != DATE && name != TRANSFER_ENCODING {
+            response.headers_mut().append(name, value.parse().unwrap());
+        }
+    }
+    response
+}
+
+/// Serves on any free port, which it prints.
+pub(crate) async fn serve<A, R, B>(answer: A)
+where
+    A: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
+    R: Future<Output = Response<B>> + Send + 'static,
+    B: hyper::body::Body<Data = Bytes, Error: Display + Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let answer = answer.clone();
+        let service = service_fn(move |request| {
+            let answered = answer(request);
+            async move { Ok::<_, Infallible>(answered.await) }
+        });
+        // Clients that leave are no news.
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
+}

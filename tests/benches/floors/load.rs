@@ -1,0 +1,181 @@
+//! The load client: HTTP/1.1 on connections that stay open, the same for the host and for every floor.
+//!
+//! Promises: every answer is read to its end and checked to be whole; a body's pieces are handed on as the server
+//! framed them.
+//! Costs: some microseconds a request. It knows only what both sides send, a 200 in chunked encoding; anything else
+//! ends the bench and says what it was.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// When it has been enough.
+#[derive(Clone, Copy)]
+pub(crate) enum Until {
+    /// No request is begun after this time.
+    Time(Duration),
+    /// So many requests, over all connections.
+    Count(usize),
+}
+
+/// What is asked: the agent by the number of the connection and of the request, and the prompt.
+pub(crate) struct Load<F> {
+    pub(crate) connections: usize,
+    pub(crate) until: Until,
+    pub(crate) agent: F,
+    pub(crate) prompt: &'static str,
+    /// The id of the `done` event that ends every answer: one more than its chunks.
+    pub(crate) events: usize,
+}
+
+/// What came of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Answered {
+    pub(crate) answers: usize,
+    pub(crate) time: Duration,
+}
+
+impl<F: Fn(usize, usize) -> String + Clone + Send + 'static> Load<F> {
+    /// Asks on all connections at once, on each one request after another.
+    pub(crate) async fn on(self, address: SocketAddr) -> Answered {
+        let mut connections = Vec::new();
+        for _ in 0..self.connections {
+            connections.push(Connection::open(address).await);
+        }
+        let (begun, answers) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let began = Instant::now();
+        let mut tasks = JoinSet::new();
+        for (number, mut connection) in connections.into_iter().enumerate() {
+            let (begun, answers, agent) = (begun.clone(), answers.clone(), self.agent.clone());
+            let (until, prompt, done) = (self.until, self.prompt, done(self.events));
+            tasks.spawn(async move {
+                loop {
+                    let request = begun.fetch_add(1, Ordering::Relaxed);
+                    match until {
+                        Until::Time(time) if began.elapsed() >= time => return,
+                        Until::Count(count) if request >= count => return,
+                        _ => connection.whole(&post(&agent(number, request), prompt), &done).await,
+                    }
+                    answers.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap();
+        }
+        Answered { answers: answers.load(Ordering::Relaxed), time: began.elapsed() }
+    }
+}
+
+/// A request that prompts an agent and wants its stream.
+pub(crate) fn post(agent: &str, prompt: &str) -> Vec<u8> {
+    format!(
+        "POST /agents/{agent} HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n\
+         accept: text/event-stream\r\ncontent-length: {}\r\n\r\n{prompt}",
+        prompt.len()
+    )
+    .into_bytes()
+}
+
+/// One answer, as it is: its head, and its decoded body.
+pub(crate) async fn sample(address: SocketAddr, agent: &str, prompt: &str) -> (String, String) {
+    let mut body = Vec::new();
+    let mut connection = Connection::open(address).await;
+    let head = connection.ask(&post(agent, prompt), |piece| body.extend_from_slice(piece)).await;
+    (String::from_utf8(head).unwrap(), String::from_utf8(body).unwrap())
+}
+
+/// What stands in the last event of an answer of so many events.
+pub(crate) fn done(events: usize) -> Vec<u8> {
+    format!("event: done\nid: {events}\n").into_bytes()
+}
+
+/// The last event of a stream, with its run's id, is not longer than this.
+const LAST_EVENT: usize = 128;
+
+/// One connection.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    received: BytesMut,
+}
+
+impl Connection {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, received: BytesMut::with_capacity(16 * 1024) }
+    }
+
+    /// Asks, and checks that the answer has its end.
+    pub(crate) async fn whole(&mut self, request: &[u8], done: &[u8]) {
+        let mut whole = false;
+        let check = |piece: &[u8]| whole = find(&piece[piece.len().saturating_sub(LAST_EVENT)..], done).is_some();
+        self.ask(request, check).await;
+        assert!(whole, "an answer lacks its end");
+    }
+
+    /// Asks, and hands on the pieces of the body as they come. Returns the head.
+    pub(crate) async fn ask(&mut self, request: &[u8], mut piece: impl FnMut(&[u8])) -> Vec<u8> {
+        self.stream.write_all(request).await.unwrap();
+        let head = self.head().await;
+        loop {
+            let (begin, size) = self.chunk_size().await;
+            let end = begin + size;
+            self.receive_until(end + 2).await;
+            if size > 0 {
+                piece(&self.received[begin..end]);
+            }
+            self.received.advance(end + 2);
+            if size == 0 {
+                return head;
+            }
+        }
+    }
+
+    async fn head(&mut self) -> Vec<u8> {
+        let end = loop {
+            match find(&self.received, b"\r\n\r\n") {
+                Some(end) => break end + 4,
+                None => self.receive().await,
+            }
+        };
+        let head = self.received[..end].to_vec();
+        self.received.advance(end);
+        assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&head));
+        head
+    }
+
+    /// Where the next chunk of the encoding begins, and its size.
+    async fn chunk_size(&mut self) -> (usize, usize) {
+        loop {
+            if let Some(end) = find(&self.received, b"\r\n") {
+                let size = std::str::from_utf8(&self.received[..end]).unwrap();
+                return (end + 2, usize::from_str_radix(size, 16).unwrap());
+            }
+            self.receive().await;
+        }
+    }
+
+    async fn receive_until(&mut self, length: usize) {
+        while self.received.len() < length {
+            self.receive().await;
+        }
+    }
+
+    async fn receive(&mut self) {
+        self.received.reserve(4 * 1024);
+        let count = self.stream.read_buf(&mut self.received).await.unwrap();
+        assert_ne!(count, 0, "the server closed the connection in the middle of an answer");
+    }
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}

@@ -1,0 +1,41 @@
+//! How much a server answers under load, and what of the processors it takes for that.
+
+use std::time::Duration;
+
+use crate::load::{Load, Until};
+use crate::process::{Server, processor_time};
+use crate::series::Series;
+
+/// How many times host and floor take turns; odd, so that a median is one that was measured.
+pub(crate) const ROUNDS: usize = 5;
+/// How long a turn is: thousands of answers, and several hundred of the system's ticks of processor time.
+const TURN: Duration = Duration::from_secs(2);
+
+/// What one server did in its turns.
+#[derive(Default)]
+pub(crate) struct Throughput {
+    /// How much was done per second.
+    pub(crate) rate: Series,
+    /// Microseconds of processor time for each, of the server alone: what its client and its model take is not in
+    /// it, and it is the steadier figure on a machine that does other things as well.
+    pub(crate) processor: Series,
+}
+
+impl Throughput {
+    /// Gives a server a turn, in which every answer counts for `each`.
+    pub(crate) async fn turn<F>(&mut self, server: Server, agent: F, prompt: &'static str, each: usize)
+    where
+        F: Fn(usize, usize) -> String + Clone + Send + 'static,
+    {
+        let load = Load { connections: CONNECTIONS, until: Until::Time(TURN), agent, prompt, events: each + 1 };
+        let before = processor_time(server.id);
+        let answered = load.on(server.address).await;
+        let processor = processor_time(server.id) - before;
+        let done = (answered.answers * each) as f64;
+        self.rate.add(done / answered.time.as_secs_f64());
+        self.processor.add(processor.as_secs_f64() * 1e6 / done);
+    }
+}
+
+/// How many clients ask at once.
+pub(crate) const CONNECTIONS: usize = 64;
