@@ -46,7 +46,12 @@ enum Verb {
         #[command(flatten)]
         serving: Serving,
         /// Where the practice model listens
-        #[arg(long, value_name = "ADDRESS", env = "ROOKERY_PRACTICE_LISTEN", default_value = "127.0.0.1:7071")]
+        #[arg(
+            long,
+            value_name = "ADDRESS",
+            env = "ROOKERY_PRACTICE_LISTEN",
+            default_value = "127.0.0.1:7071"
+        )]
         practice_listen: SocketAddr,
         /// How long the practice model waits between two tokens
         #[arg(long, value_name = "SPAN", default_value = "30ms")]
@@ -57,7 +62,12 @@ enum Verb {
     /// `curl http://127.0.0.1:7071/` tells what it answers to which prompt.
     PracticeModel {
         /// Where it listens; port 0 takes any free one
-        #[arg(long, value_name = "ADDRESS", env = "ROOKERY_PRACTICE_LISTEN", default_value = "127.0.0.1:7071")]
+        #[arg(
+            long,
+            value_name = "ADDRESS",
+            env = "ROOKERY_PRACTICE_LISTEN",
+            default_value = "127.0.0.1:7071"
+        )]
         listen: SocketAddr,
         /// How long it waits between two tokens
         #[arg(long, value_name = "SPAN", default_value = "30ms")]
@@ -118,7 +128,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&command.log).map_err(|error| {
-        anyhow::anyhow!("--log {:?} is no filter: {error}", command.log).context(Hint::new("write a level, such as `info`"))
+        anyhow::anyhow!("--log {:?} is no filter: {error}", command.log)
+            .context(Hint::new("write a level, such as `info`"))
     })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -126,8 +137,7 @@ fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<()> {
         .with_ansi(terminal.colours())
         .init();
     let threads = std::thread::available_parallelism().map_or(2, Into::into);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     runtime.block_on(async {
         match command.verb {
             Verb::Serve { folder, serving } => serve(folder, serving, threads, terminal).await,
@@ -152,7 +162,12 @@ fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<()> {
     })
 }
 
-async fn serve(folder: PathBuf, serving: Serving, threads: usize, terminal: &Arc<Terminal>) -> anyhow::Result<()> {
+async fn serve(
+    folder: PathBuf,
+    serving: Serving,
+    threads: usize,
+    terminal: &Arc<Terminal>,
+) -> anyhow::Result<()> {
     let drain = serving.drain.0;
     let shown = terminal.clone();
     let host = Host::start(config(&folder, serving, threads), move |loading| shown.loading(&loading)).await;
@@ -177,7 +192,8 @@ async fn drain_until_interrupted(host: Host, grace: Duration, terminal: &Termina
     if running > 0 {
         let runs = if running == 1 { "run" } else { "runs" };
         let grace = Span(grace);
-        terminal.note(&format!("draining: {running} {runs} may take {grace} to end; ctrl-c again stops at once"));
+        terminal
+            .note(&format!("draining: {running} {runs} may take {grace} to end; ctrl-c again stops at once"));
     }
     tokio::select! {
         left = host.drain(grace) => {
@@ -265,10 +281,16 @@ impl std::fmt::Display for Hint {
 
 fn hinted(error: crate::StartError) -> anyhow::Error {
     let hint = match &error {
-        crate::StartError::Listen(..) => "stop what listens there, or choose another address with --listen".into(),
+        crate::StartError::Listen(..) => {
+            "stop what listens there, or choose another address with --listen".into()
+        }
         crate::StartError::Folder(error) => error.hint(),
-        crate::StartError::Engine(EngineError::Cache(..)) => "name a folder that this user may write to with --data".into(),
-        crate::StartError::Engine(_) => "lower --max-live, or give the program more address space (`ulimit -v`)".into(),
+        crate::StartError::Engine(EngineError::Cache(..)) => {
+            "name a folder that this user may write to with --data".into()
+        }
+        crate::StartError::Engine(_) => {
+            "lower --max-live, or give the program more address space (`ulimit -v`)".into()
+        }
         crate::StartError::Loading(_) => return error.into(),
     };
     anyhow::Error::new(error).context(Hint::new(hint))

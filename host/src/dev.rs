@@ -13,7 +13,8 @@ use crate::terminal::Terminal;
 /// Builds everything in `folder` and returns the folder of components. Blocks.
 pub(crate) fn build(folder: &Path, terminal: &Arc<Terminal>) -> anyhow::Result<PathBuf> {
     let environment: rookery_builder::Environment = std::env::vars_os().collect();
-    let folder = folder.canonicalize().with_context(|| format!("the folder `{}` cannot be read", folder.display()))?;
+    let folder =
+        folder.canonicalize().with_context(|| format!("the folder `{}` cannot be read", folder.display()))?;
     let projects = Project::all_in(&folder)?;
     let target_dir = folder.join("target");
     let settings = Settings {
@@ -33,7 +34,8 @@ pub(crate) fn build(folder: &Path, terminal: &Arc<Terminal>) -> anyhow::Result<P
         }
     }
     terminal.rest();
-    forget_others(&out, &built).with_context(|| format!("old plugins in `{}` cannot be removed", out.display()))?;
+    forget_others(&out, &built)
+        .with_context(|| format!("old plugins in `{}` cannot be removed", out.display()))?;
     Ok(out)
 }
 

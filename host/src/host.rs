@@ -102,7 +102,14 @@ impl Host {
         let directory = Directory::new(plugins, config.limits);
         let (stop, agents) = (CancellationToken::new(), directory.stop_guard());
         let serving = rookery_http::serve(listener, directory.clone(), config.http, stop.clone());
-        Ok(Self { address, directory, refused, server: tokio::spawn(serving), stop: stop.drop_guard(), agents })
+        Ok(Self {
+            address,
+            directory,
+            refused,
+            server: tokio::spawn(serving),
+            stop: stop.drop_guard(),
+            agents,
+        })
     }
 
     /// Where clients come in.
@@ -127,7 +134,9 @@ impl Host {
         drop((self.stop, self.agents));
         let mut server = self.server;
         if timeout(LAST_BYTES, &mut server).await.is_err() {
-            tracing::warn!("clients were still reading {LAST_BYTES:?} after the last run had ended; leaving them");
+            tracing::warn!(
+                "clients were still reading {LAST_BYTES:?} after the last run had ended; leaving them"
+            );
             server.abort();
         }
         interrupted

@@ -66,8 +66,13 @@ impl Client {
     /// Prompts an agent and follows its stream.
     pub async fn prompt(&self, agent: &str, prompt: &str) -> Streaming {
         let path = format!("/agents/{agent}");
-        self.send(Method::POST, &path, &[("accept", "text/event-stream"), ("content-type", "text/plain")], prompt)
-            .await
+        self.send(
+            Method::POST,
+            &path,
+            &[("accept", "text/event-stream"), ("content-type", "text/plain")],
+            prompt,
+        )
+        .await
     }
 
     /// Prompts an agent and waits for its whole text, or for the problem document.
@@ -118,7 +123,8 @@ impl Streaming {
         match self.body.frame().await {
             None => false,
             Some(frame) => {
-                let bytes = frame.unwrap_or_else(|error| panic!("{error} after {}", self.received)).into_data();
+                let bytes =
+                    frame.unwrap_or_else(|error| panic!("{error} after {}", self.received)).into_data();
                 self.received.push_str(std::str::from_utf8(&bytes.unwrap_or_default()).unwrap());
                 true
             }

@@ -15,7 +15,9 @@ pub fn binary() -> &'static PathBuf {
     BINARY.get_or_init(|| {
         let release = !cfg!(debug_assertions);
         let mut cargo = std::process::Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        cargo.args(["build", "--quiet", "--package", "rookery", "--bin", "rookery"]).current_dir(guests::root());
+        cargo
+            .args(["build", "--quiet", "--package", "rookery", "--bin", "rookery"])
+            .current_dir(guests::root());
         if release {
             cargo.arg("--release");
         }

@@ -11,7 +11,10 @@ async fn chat() -> TestHost {
 async fn echo_answers_word_by_word() {
     let host = TestHost::serving(&["echo"]).await;
     let stream = host.client().prompt("echo/alice", "one two  three").await.whole().await.body;
-    assert!(stream.contains("id: 1\ndata: one \n\nid: 2\ndata: two \n\nid: 3\ndata:  \n\nid: 4\ndata: three\n\n"), "{stream}");
+    assert!(
+        stream.contains("id: 1\ndata: one \n\nid: 2\ndata: two \n\nid: 3\ndata:  \n\nid: 4\ndata: three\n\n"),
+        "{stream}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,6 +67,7 @@ async fn chat_never_sees_the_key_that_the_host_adds() {
         "{}\n[http.inject.\"http://{model}/v1\"]\nauthorization = \"Bearer ${{KEY}}\"\n",
         chat_sidecar(model)
     );
-    let host = TestHost::builder().plugin("chat", &sidecar).environment("KEY", "sk-secret-9876").start().await;
+    let host =
+        TestHost::builder().plugin("chat", &sidecar).environment("KEY", "sk-secret-9876").start().await;
     assert_eq!(host.client().text("chat/alice", "/whoami").await, "authorization: Bearer ****9876");
 }

@@ -60,7 +60,10 @@ async fn a_granted_request_is_sent_from_both_versions_of_wasi_http() {
         let (head, text) = tokio::join!(server.answer(HELLO), client.text(&agent, &url));
         assert_eq!(text, "200\nhello", "{plugin}");
         assert!(head.starts_with("GET /path?query=1 HTTP/1.1\r\n"), "{plugin}: {head}");
-        assert!(head.to_lowercase().contains(&format!("\r\nhost: {}\r\n", server.address())), "{plugin}: {head}");
+        assert!(
+            head.to_lowercase().contains(&format!("\r\nhost: {}\r\n", server.address())),
+            "{plugin}: {head}"
+        );
     }
 }
 

@@ -108,7 +108,10 @@ async fn a_refused_request_is_one_log_line_with_the_line_that_would_allow_it() {
     let (_, log) = program.end().await;
     let lines: Vec<_> = log.lines().filter(|line| line.contains("api.example.com")).collect();
     let [line] = lines[..] else { panic!("{log}") };
-    assert!(line.contains(r#"allow = ["https://api.example.com"]"#) && line.contains("fetcher/alice"), "{line}");
+    assert!(
+        line.contains(r#"allow = ["https://api.example.com"]"#) && line.contains("fetcher/alice"),
+        "{line}"
+    );
     assert!(!log.contains("hidden"), "a query may hold a secret: {log}");
 }
 
@@ -135,7 +138,8 @@ async fn an_empty_folder_is_said_to_be_empty() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_not_there_and_a_port_that_is_taken_are_errors_with_a_hint() {
-    let (status, stderr) = Program::start(&["serve", "/no/such/folder", "--listen", "127.0.0.1:0"]).end().await;
+    let (status, stderr) =
+        Program::start(&["serve", "/no/such/folder", "--listen", "127.0.0.1:0"]).end().await;
     assert_eq!(status.code(), Some(1));
     assert!(stderr.contains("/no/such/folder") && stderr.contains("hint: "), "{stderr}");
 
@@ -143,7 +147,8 @@ async fn a_folder_that_is_not_there_and_a_port_that_is_taken_are_errors_with_a_h
     let address = taken.local_addr().unwrap().to_string();
     let place = Place::with(&["echo"]);
     let (plugins, data) = (place.plugins.path().to_str().unwrap(), place.data.path().to_str().unwrap());
-    let (status, stderr) = Program::start(&["serve", plugins, "--data", data, "--listen", &address]).end().await;
+    let (status, stderr) =
+        Program::start(&["serve", plugins, "--data", data, "--listen", &address]).end().await;
     assert_eq!(status.code(), Some(1));
     assert!(stderr.contains(&address) && stderr.contains("--listen"), "{stderr}");
 }

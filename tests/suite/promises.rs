@@ -69,7 +69,8 @@ async fn promise_2_a_trap_in_work_left_over_takes_the_instance_and_no_run() {
 async fn promise_3_every_stream_ends_with_exactly_one_outcome() {
     let host = TestHost::builder().plugin("badly", "[runs]\ndeadline = \"300ms\"\n").start().await;
     let client = host.client();
-    let deeds = ["count", "spin", "trap", "trap-midway", "never", "block", "fail", "reject", "away", "grow", "leak"];
+    let deeds =
+        ["count", "spin", "trap", "trap-midway", "never", "block", "fail", "reject", "away", "grow", "leak"];
     let streams = deeds.map(|deed| {
         let client = client.clone();
         async move {
@@ -129,7 +130,10 @@ async fn promise_7_a_full_mailbox_is_refused_at_once_and_says_when_to_come_back(
             break stream;
         }
         waiting.push(stream);
-        assert!(waiting.len() <= 3, "one that runs, two that wait, and one that was on its way between the two");
+        assert!(
+            waiting.len() <= 3,
+            "one that runs, two that wait, and one that was on its way between the two"
+        );
     };
     assert_eq!(refused.status, 429);
     assert!(refused.headers.contains_key("retry-after"));

@@ -33,7 +33,8 @@ async fn a_failure_has_its_bytes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_third_party_parser_reads_what_the_guest_wrote() {
     let host = TestHost::serving(&["talker"]).await;
-    for said in ["plain", " leading space", "two\nlines", "ends in a newline\n", "", "data: no", "ünï ✓", "a\r\nb\rc"]
+    for said in
+        ["plain", " leading space", "two\nlines", "ends in a newline\n", "", "data: no", "ünï ✓", "a\r\nb\rc"]
     {
         let stream = host.client().prompt("talker/x", &format!("say {said}")).await;
         let events: Vec<_> =
@@ -51,7 +52,8 @@ async fn the_three_answers_tell_the_same() {
     for client in [host.client(), Client::http2(host.address())] {
         assert!(kinds(&client, "text/event-stream").await.contains("data: it is 3\n"));
         assert_eq!(kinds(&client, "text/plain").await, "it is 3");
-        let json: serde_json::Value = serde_json::from_str(&kinds(&client, "application/json").await).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_str(&kinds(&client, "application/json").await).unwrap();
         assert_eq!(json["text"], "it is 3");
     }
 }
@@ -90,6 +92,9 @@ async fn a_text_answer_that_fails_midway_breaks_off() {
     assert_eq!(answer.whole().await.json()["code"], "rejected");
 }
 
+/// Method, path, headers and body of a request, and the status and code it is answered with.
+type Mistake<'a> = (Method, &'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_mistake_has_its_own_problem_document() {
     let host = TestHost::serving(&["echo"]).await;
@@ -97,7 +102,7 @@ async fn each_mistake_has_its_own_problem_document() {
     let text = ("content-type", "text/plain");
     let json = ("content-type", "application/json");
     let large = "x".repeat((4 << 20) + 1);
-    let cases: [(Method, &str, &[(&str, &str)], &str, u16, &str); 10] = [
+    let cases: [Mistake<'_>; 10] = [
         (Method::POST, "/agents/nobody/x", &[text], "hi", 404, "unknown-plugin"),
         (Method::POST, "/agents/echo/.x", &[text], "hi", 400, "bad-agent-name"),
         (Method::PUT, "/agents/echo/x", &[text], "hi", 405, "method-not-allowed"),
@@ -106,12 +111,23 @@ async fn each_mistake_has_its_own_problem_document() {
         (Method::GET, "/agents/echo/x", &[], "", 400, "missing-prompt"),
         (Method::POST, "/agents/echo/x", &[text], &large, 413, "body-too-large"),
         (Method::POST, "/agents/echo/x", &[text, ("accept", "image/png")], "hi", 406, "not-acceptable"),
-        (Method::POST, "/agents/echo/x", &[("content-type", "image/png")], "hi", 415, "unsupported-media-type"),
+        (
+            Method::POST,
+            "/agents/echo/x",
+            &[("content-type", "image/png")],
+            "hi",
+            415,
+            "unsupported-media-type",
+        ),
         (Method::GET, "/nowhere", &[], "", 404, "not-found"),
     ];
     for (method, path, headers, body, status, code) in cases {
         let answer = client.send(method, path, headers, body).await.whole().await;
-        assert_eq!((answer.status.as_u16(), answer.json()["code"].as_str().unwrap()), (status, code), "{path}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.json()["code"].as_str().unwrap()),
+            (status, code),
+            "{path}"
+        );
         assert_eq!(answer.headers["content-type"], "application/problem+json");
         assert!(answer.json()["detail"].is_string());
     }

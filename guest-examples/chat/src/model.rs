@@ -39,8 +39,8 @@ impl Words {
             if data == "[DONE]" {
                 return Ok(None);
             }
-            let chunk: Value =
-                serde_json::from_str(data).map_err(|error| Failure::Failed(format!("the model sent no JSON: {error}")))?;
+            let chunk: Value = serde_json::from_str(data)
+                .map_err(|error| Failure::Failed(format!("the model sent no JSON: {error}")))?;
             if let Some(message) = chunk["error"]["message"].as_str() {
                 return Err(Failure::Unavailable(format!("the model failed midway: {message}")));
             }
@@ -87,7 +87,8 @@ fn config(key: &str) -> Result<String, Failure> {
 }
 
 fn post(url: &str, body: String) -> Result<Request, Failure> {
-    let bad_url = || Failure::Failed(format!("`url` in [config] of the sidecar is no http or https URL: {url:?}"));
+    let bad_url =
+        || Failure::Failed(format!("`url` in [config] of the sidecar is no http or https URL: {url:?}"));
     let (scheme, rest) = url.split_once("://").ok_or_else(bad_url)?;
     let scheme = match scheme {
         "http" => Scheme::Http,
@@ -96,7 +97,8 @@ fn post(url: &str, body: String) -> Result<Request, Failure> {
     };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
 
-    let headers = [("content-type".into(), b"application/json".into()), ("accept".into(), b"text/event-stream".into())];
+    let headers =
+        [("content-type".into(), b"application/json".into()), ("accept".into(), b"text/event-stream".into())];
     let headers = Fields::from_list(&headers).map_err(|error| Failure::Failed(format!("{error:?}")))?;
     let (mut contents, sent) = wit_stream::new();
     let (trailers, no_trailers) = wit_future::new(|| Ok(None));

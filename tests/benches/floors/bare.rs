@@ -41,7 +41,8 @@ pub(crate) async fn run(component: &str) {
             kib.push(process::resident("self"));
         }
     }
-    let times: Vec<_> = times.split_off(memory::WARM).into_iter().take(launch::ROUNDS * launch::AGENTS).collect();
+    let times: Vec<_> =
+        times.split_off(memory::WARM).into_iter().take(launch::ROUNDS * launch::AGENTS).collect();
     println!("{}", json!({ "launch_ms": times, "kib": kib }));
 }
 
@@ -66,12 +67,13 @@ async fn launched(engine: &Engine, pre: &ContractPre<State>) -> Store<State> {
 
 /// As the host's engine is set up.
 fn config(live: u32) -> Config {
+    let count = |per_agent: u32| live * per_agent + live / 8 + 16;
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(live);
-    pool.total_core_instances(4 * live);
-    pool.total_memories(2 * live);
-    pool.total_tables(3 * live);
-    pool.total_stacks(2 * live);
+    pool.total_component_instances(count(1));
+    pool.total_core_instances(count(5));
+    pool.total_memories(count(1));
+    pool.total_tables(count(2));
+    pool.total_stacks(count(2));
     let mut config = Config::new();
     config.wasm_component_model_async(true);
     config.epoch_interruption(true);
@@ -89,7 +91,8 @@ fn linker(engine: &Engine) -> Linker<State> {
 }
 
 /// What stands for a run's stream: nothing.
-pub(crate) struct Reply;
+#[allow(unreachable_pub, reason = "the generated bindings name it in public")]
+pub struct Reply;
 
 struct State {
     table: ResourceTable,
@@ -120,7 +123,11 @@ impl identity::Host for State {
 impl output::Host for State {}
 
 impl output::HostReply for State {
-    fn write(&mut self, _: Resource<Reply>, _: types::Chunk) -> wasmtime::Result<Result<(), output::Refusal>> {
+    fn write(
+        &mut self,
+        _: Resource<Reply>,
+        _: types::Chunk,
+    ) -> wasmtime::Result<Result<(), output::Refusal>> {
         self.written += 1;
         Ok(Ok(()))
     }

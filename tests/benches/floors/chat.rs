@@ -32,8 +32,14 @@ pub(crate) async fn measure(table: &mut Table) {
         new.turn(host.server, move |_, request| format!("chat/n{round}-{request}"), PROMPT, CHUNKS).await;
     }
     table.add(
-        Row::new("chat: chunks/s, 64 a run, 64 connections", Unit::Count, own.rate, bare.rate.clone(), Compare::Ratio)
-            .bar(Bar::AtLeast(0.5)),
+        Row::new(
+            "chat: chunks/s, 64 a run, 64 connections",
+            Unit::Count,
+            own.rate,
+            bare.rate.clone(),
+            Compare::Ratio,
+        )
+        .bar(Bar::AtLeast(0.5)),
     );
     table.add(Row::new("  every run a new agent", Unit::Count, new.rate, bare.rate, Compare::Ratio));
     let processor = "  processor time of the server, each";

@@ -22,16 +22,16 @@ pub(crate) async fn measure(table: &mut Table) {
         shared.turn(host.server, |_, _| "echo/shared".into(), PROMPT, 1).await;
     }
     table.add(
-        Row::new("echo: requests/s, 64 connections", Unit::Count, own.rate, bare.rate.clone(), Compare::Ratio)
-            .bar(Bar::AtLeast(0.4)),
+        Row::new(
+            "echo: requests/s, 64 connections",
+            Unit::Count,
+            own.rate,
+            bare.rate.clone(),
+            Compare::Ratio,
+        )
+        .bar(Bar::AtLeast(0.4)),
     );
-    table.add(Row::new(
-        "  all of them to one agent",
-        Unit::Count,
-        shared.rate,
-        bare.rate,
-        Compare::Ratio,
-    ));
+    table.add(Row::new("  all of them to one agent", Unit::Count, shared.rate, bare.rate, Compare::Ratio));
     let processor = "  processor time of the server, each";
     table.add(Row::new(processor, Unit::Microseconds, own.processor, bare.processor, Compare::Ratio));
 }

@@ -9,8 +9,8 @@ use std::fmt::Display;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::Request;
 use http::header::{DATE, TRANSFER_ENCODING};
+use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
@@ -21,17 +21,15 @@ use tokio::net::TcpListener;
 
 use crate::{bare, relay, stamps};
 
-/// An answer of a floor: its head is the given one, its body whatever streams.
-pub(crate) type Response<B> = http::Response<B>;
-
 /// Plays a role until nobody needs it any more.
 pub(crate) fn run(role: &[String]) {
     let role: Vec<_> = role.iter().map(String::as_str).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
+        let mut stdin = tokio::io::stdin();
         tokio::select! {
             () = play(&role) => {}
-            _ = tokio::io::stdin().read_u8() => {}
+            _ = stdin.read_u8() => {}
         }
     });
     // Stdin is read on a thread that cannot be told to stop.
@@ -51,7 +49,8 @@ async fn play(role: &[&str]) {
 /// Answers everything with the same bytes: this head, and each event of this body as a frame of its own.
 async fn answer(head: &str, body: &str) {
     let head = parsed(head);
-    let events: Vec<_> = body.split_inclusive("\n\n").map(|event| Bytes::copy_from_slice(event.as_bytes())).collect();
+    let events: Vec<_> =
+        body.split_inclusive("\n\n").map(|event| Bytes::copy_from_slice(event.as_bytes())).collect();
     serve(move |request: Request<Incoming>| {
         let (head, events) = (head.clone(), events.clone());
         async move {
@@ -81,7 +80,9 @@ pub(crate) async fn serve<A, R, B>(answer: A)
 where
     A: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
     R: Future<Output = Response<B>> + Send + 'static,
-    B: hyper::body::Body<Data = Bytes, Error: Display + Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    B: hyper::body::Body<Data = Bytes, Error: Display + Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     println!("{}", listener.local_addr().unwrap());

@@ -45,7 +45,13 @@ pub(crate) async fn measure(table: &mut Table) {
         )
         .bar(Bar::AtMost(0.3)),
     );
-    table.add(Row::new("  of a hundred, the slowest", Unit::Milliseconds, tails, bare_tails, Compare::Difference));
+    table.add(Row::new(
+        "  of a hundred, the slowest",
+        Unit::Milliseconds,
+        tails,
+        bare_tails,
+        Compare::Difference,
+    ));
 }
 
 /// Milliseconds from the model to the client, of every chunk of a turn.

@@ -25,10 +25,17 @@ pub(crate) async fn measure(table: &mut Table) {
         first.add(runs(&mut connection, |number| format!("echo/n{round}-{number}")).await.median());
         later.add(runs(&mut connection, |_| "echo/sample".into()).await.median());
     }
-    let bare: Series = bare.chunks(AGENTS).map(|round| round.iter().copied().collect::<Series>().median()).collect();
+    let bare: Series =
+        bare.chunks(AGENTS).map(|round| round.iter().copied().collect::<Series>().median()).collect();
     table.add(
-        Row::new("launch: a new agent's first run, median", Unit::Milliseconds, first, bare.clone(), Compare::Itself)
-            .bar(Bar::AtMost(0.5)),
+        Row::new(
+            "launch: a new agent's first run, median",
+            Unit::Milliseconds,
+            first,
+            bare.clone(),
+            Compare::Itself,
+        )
+        .bar(Bar::AtMost(0.5)),
     );
     table.add(Row::new("  a run of an agent that is live", Unit::Milliseconds, later, None, Compare::Itself));
 }

@@ -116,7 +116,8 @@ impl Connection {
     /// Asks, and checks that the answer has its end.
     pub(crate) async fn whole(&mut self, request: &[u8], done: &[u8]) {
         let mut whole = false;
-        let check = |piece: &[u8]| whole = find(&piece[piece.len().saturating_sub(LAST_EVENT)..], done).is_some();
+        let check =
+            |piece: &[u8]| whole = find(&piece[piece.len().saturating_sub(LAST_EVENT)..], done).is_some();
         self.ask(request, check).await;
         assert!(whole, "an answer lacks its end");
     }

@@ -32,12 +32,14 @@ mod throughput;
 
 use table::Table;
 
-const USAGE: &str = "usage: cargo bench -p rookery-tests -- [--json] [echo] [chat] [latency] [launch] [memory]";
+const USAGE: &str =
+    "usage: cargo bench -p rookery-tests -- [--json] [echo] [chat] [latency] [launch] [memory]";
 const ALL: [&str; 5] = ["echo", "chat", "latency", "launch", "memory"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some((process::FLOOR, role)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+    if let Some((process::FLOOR, role)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest))
+    {
         return floor::run(role);
     }
     // `cargo test --all-targets` starts benches too, in a profile that has nothing to say about speed.
@@ -51,7 +53,8 @@ fn main() {
     }
     // One thread, so that the client takes no more of the machine than it needs.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let table = runtime.block_on(measured(|name| wanted.is_empty() || wanted.iter().any(|wanted| *wanted == name)));
+    let table =
+        runtime.block_on(measured(|name| wanted.is_empty() || wanted.iter().any(|wanted| *wanted == name)));
     if arguments.iter().any(|argument| argument == "--json") {
         println!("{}", table.json());
     } else {

@@ -28,14 +28,17 @@ pub(crate) async fn measure(table: &mut Table) {
     for (letter, count) in [("w", WARM), ("a", FEW), ("b", AGENTS - FEW)] {
         let agent = move |_, number| format!("echo/{letter}{number}");
         let until = Until::Count(count);
-        Load { connections: CONNECTIONS, until, agent, prompt: "hello", events: 2 }.on(host.server.address).await;
+        Load { connections: CONNECTIONS, until, agent, prompt: "hello", events: 2 }
+            .on(host.server.address)
+            .await;
         kib.push(settled(host.server).await);
     }
     for (at, count, what, bar) in [
         (2, AGENTS, "memory: resident per idle agent, 10 000 agents", Some(Bar::AtMost(96.0))),
         (1, FEW, "  at 1 000 agents", None),
     ] {
-        let each = |kib: &[u64]| Some((kib[at] - kib[0]) as f64 / count as f64).into_iter().collect::<Series>();
+        let each =
+            |kib: &[u64]| Some((kib[at] - kib[0]) as f64 / count as f64).into_iter().collect::<Series>();
         table.add(Row { bar, ..Row::new(what, Unit::Kibibytes, each(&kib), each(&bare), Compare::Itself) });
     }
 }

@@ -127,7 +127,8 @@ pub(crate) fn processor_time(id: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
     // The name of the program may hold spaces, and ends with the last parenthesis.
     let (_, fields) = stat.rsplit_once(')').unwrap();
-    let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    let ticks: u64 =
+        fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
     // Linux counts in hundredths of a second here, whatever its clock does.
     Duration::from_millis(10 * ticks)
 }

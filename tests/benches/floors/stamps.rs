@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::Request;
+use http::{Request, Response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use crate::floor::{self, Response};
+use crate::floor;
 
 /// How many words an answer has.
 pub(crate) const WORDS: usize = 64;
@@ -38,14 +38,18 @@ pub(crate) async fn serve() {
     .await;
 }
 
-async fn next((said, mut pace): (usize, Interval)) -> Option<(Result<Frame<Bytes>, Infallible>, (usize, Interval))> {
+async fn next(
+    (said, mut pace): (usize, Interval),
+) -> Option<(Result<Frame<Bytes>, Infallible>, (usize, Interval))> {
     let event = match said {
         WORDS => "data: [DONE]\n\n".to_owned(),
         _ if said > WORDS => return None,
         _ => {
             pace.tick().await;
             let delta = format!(r#""delta":{{"content":"{}"}},"finish_reason":null"#, now());
-            format!("data: {{\"object\":\"chat.completion.chunk\",\"choices\":[{{\"index\":0,{delta}}}]}}\n\n")
+            format!(
+                "data: {{\"object\":\"chat.completion.chunk\",\"choices\":[{{\"index\":0,{delta}}}]}}\n\n"
+            )
         }
     };
     Some((Ok(Frame::data(event.into())), (said + 1, pace)))

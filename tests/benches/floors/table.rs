@@ -67,8 +67,9 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = ["what", "host", "floor", "host to floor", "bar", ""].map(str::to_owned);
         let lines: Vec<_> = std::iter::once(head).chain(self.rows.iter().map(Row::cells)).collect();
-        let widths: Vec<_> =
-            (0..6).map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)).collect();
+        let widths: Vec<_> = (0..6)
+            .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
+            .collect();
         writeln!(f, "{}\nmedian (least – most of the rounds)\n", self.machine)?;
         for line in lines {
             let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
@@ -178,6 +179,10 @@ impl Unit {
 
     fn spread(self, series: &Series) -> String {
         let (least, most) = (self.number(series.least()), self.number(series.most()));
-        if least == most { self.of(series.median()) } else { format!("{} ({least} – {most})", self.of(series.median())) }
+        if least == most {
+            self.of(series.median())
+        } else {
+            format!("{} ({least} – {most})", self.of(series.median()))
+        }
     }
 }

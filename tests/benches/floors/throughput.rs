@@ -27,7 +27,8 @@ impl Throughput {
     where
         F: Fn(usize, usize) -> String + Clone + Send + 'static,
     {
-        let load = Load { connections: CONNECTIONS, until: Until::Time(TURN), agent, prompt, events: each + 1 };
+        let load =
+            Load { connections: CONNECTIONS, until: Until::Time(TURN), agent, prompt, events: each + 1 };
         let before = processor_time(server.id);
         let answered = load.on(server.address).await;
         let processor = processor_time(server.id) - before;

@@ -158,6 +158,11 @@ impl Directory {
         self.shared.plugins.iter().map(|(name, plugin)| (name, plugin.version()))
     }
 
+    /// The digest of this plugin; none where it is not served.
+    pub fn version(&self, plugin: &PluginName) -> Option<&str> {
+        self.shared.plugins.get(plugin).map(|plugin| plugin.version())
+    }
+
     /// How many instances are live.
     pub fn live(&self) -> usize {
         self.shared.live.count(self.shared.limits.live)

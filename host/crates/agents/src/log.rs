@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use rookery_core::{Chunk, Event, Item, Outcome};
+use rookery_core::{Chunk, Event, Item, LONGEST_TEXT, Outcome};
 
 use crate::budget::Budget;
 
@@ -110,8 +110,20 @@ impl Reply {
         if chunk.check().is_err() {
             return Err(Refusal::Invalid);
         }
+        if size <= LONGEST_TEXT {
+            state.written += size;
+            state.append(Item::Chunk(chunk), size, &self.log.budget);
+            return Ok(());
+        }
+        let Some(pieces) = chunk.pieces() else {
+            state.too_large = true;
+            return Err(Refusal::TooLarge);
+        };
         state.written += size;
-        state.append(Item::Chunk(chunk), size, &self.log.budget);
+        for piece in pieces {
+            let size = piece.size();
+            state.append(Item::Chunk(piece), size, &self.log.budget);
+        }
         Ok(())
     }
 

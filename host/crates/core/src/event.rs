@@ -78,7 +78,9 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkError {
     /// An event name outside its alphabet, or one that the host uses itself.
-    #[error("{0:?} cannot name an event of your own: use 1 to 64 characters of a–z, 0–9, -, _ and ., starting with a letter, and none of the host's own names")]
+    #[error(
+        "{0:?} cannot name an event of your own: use 1 to 64 characters of a–z, 0–9, -, _ and ., starting with a letter, and none of the host's own names"
+    )]
     Name(String),
     /// A text that should be one JSON value and is not.
     #[error("the {0} of a chunk is not one JSON value")]
@@ -104,6 +106,21 @@ impl Chunk {
         }
     }
 
+    /// The chunk as pieces of at most [`LONGEST_TEXT`] bytes of text, which say the same; most chunks are one piece. None
+    /// where it is no text and too large.
+    pub fn pieces(self) -> Option<Vec<Chunk>> {
+        match self {
+            Chunk::Text(text) if text.len() > LONGEST_TEXT => {
+                Some(cut(&text).map(|piece| Chunk::Text(piece.into())).collect())
+            }
+            Chunk::Reasoning(text) if text.len() > LONGEST_TEXT => {
+                Some(cut(&text).map(|piece| Chunk::Reasoning(piece.into())).collect())
+            }
+            Chunk::Text(_) | Chunk::Reasoning(_) => Some(vec![self]),
+            _ => (self.size() <= LARGEST_VALUE).then(|| vec![self]),
+        }
+    }
+
     /// How many bytes the chunk counts against limits: its texts, and a flat sum for everything around them.
     pub fn size(&self) -> usize {
         OVERHEAD
@@ -115,6 +132,26 @@ impl Chunk {
                 Chunk::Usage { model, .. } => model.len(),
             }
     }
+}
+
+/// The longest text that is one event, in bytes. A reader holds one event at least, and encoding makes some texts
+/// several times longer, so this bounds what a reader takes of the host's memory.
+pub const LONGEST_TEXT: usize = 64 * 1024;
+
+/// The largest event that is not text, in bytes: JSON cannot be cut into pieces that say the same.
+pub const LARGEST_VALUE: usize = 4 << 20;
+
+/// Cuts at characters, and never between a CR and its LF: apart they would be two line ends.
+fn cut(mut text: &str) -> impl Iterator<Item = &str> {
+    std::iter::from_fn(move || {
+        let mut end = text.floor_char_boundary(LONGEST_TEXT);
+        if text[..end].ends_with('\r') && text[end..].starts_with('\n') {
+            end -= 1;
+        }
+        let (piece, rest) = text.split_at(end);
+        text = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 /// What an event costs beside its text: the event itself, its allocation and its place in a queue. Counted so that a
@@ -151,6 +188,30 @@ mod tests {
             assert!(data(bad, "1").is_err(), "{bad:?}");
         }
         assert_eq!(data("progress", r#"{"percent": 50}"#), Ok(()));
+    }
+
+    #[test]
+    fn a_long_text_becomes_pieces_that_say_the_same() {
+        for text in ["é".repeat(LONGEST_TEXT), format!("{}\r\nb", "a".repeat(LONGEST_TEXT - 1))] {
+            let pieces = Chunk::Text(text.clone()).pieces().unwrap();
+            assert!(pieces.len() > 1);
+            let mut joined = String::new();
+            for piece in &pieces {
+                let Chunk::Text(piece) = piece else { panic!("{piece:?}") };
+                assert!(!piece.is_empty() && piece.len() <= LONGEST_TEXT);
+                assert!(!joined.ends_with('\r'), "a CR and its LF stay together");
+                joined.push_str(piece);
+            }
+            assert_eq!(joined, text);
+        }
+        assert_eq!(Chunk::Text(String::new()).pieces(), Some(vec![Chunk::Text(String::new())]));
+    }
+
+    #[test]
+    fn a_large_value_cannot_be_cut() {
+        let data = |bytes| Chunk::Data { name: "a".into(), json: "1".repeat(bytes) };
+        assert!(data(LARGEST_VALUE / 2).pieces().is_some());
+        assert_eq!(data(LARGEST_VALUE).pieces(), None);
     }
 
     #[test]

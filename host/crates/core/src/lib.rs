@@ -6,7 +6,7 @@ mod name;
 mod prompt;
 mod units;
 
-pub use event::{Chunk, ChunkError, Event, Item, Outcome};
+pub use event::{Chunk, ChunkError, Event, Item, LARGEST_VALUE, LONGEST_TEXT, Outcome};
 pub use failure::{Code, Failure};
 pub use name::{AgentId, AgentName, Generation, NameError, PluginName, RunId};
 pub use prompt::{Origin, Prompt};

@@ -38,7 +38,9 @@ pub enum NameError {
     #[error("{0:?} is no plugin name: use 1 to 64 characters of a–z, 0–9 and -, starting with a letter")]
     Plugin(String),
     /// Not an [`AgentName`].
-    #[error("{0:?} is no agent name: use 1 to 128 characters of A–Z, a–z, 0–9, -, _, . and ~, not starting with a dot")]
+    #[error(
+        "{0:?} is no agent name: use 1 to 128 characters of A–Z, a–z, 0–9, -, _, . and ~, not starting with a dot"
+    )]
     Agent(String),
     /// Not a [`RunId`].
     #[error("{0:?} is no run id: it is what the `Run-Id` header of the answer said")]
@@ -160,7 +162,8 @@ mod tests {
         for good in ["alice", "A", "0", "a.b", "user_7~x", "-", &"a".repeat(128)] {
             assert!(good.parse::<AgentName>().is_ok(), "{good}");
         }
-        for bad in ["", ".", "..", ".a", "a/b", "a\\b", "a b", "a%2fb", "é", "a\0", "a:b", &"a".repeat(129)] {
+        for bad in ["", ".", "..", ".a", "a/b", "a\\b", "a b", "a%2fb", "é", "a\0", "a:b", &"a".repeat(129)]
+        {
             assert!(bad.parse::<AgentName>().is_err(), "{bad}");
         }
     }

@@ -116,14 +116,17 @@ mod tests {
         {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
-        for (text, millis) in [("500ms", 500), ("1.5s", 1_500), ("10m", 600_000), ("2h", 7_200_000), ("0s", 0)] {
+        for (text, millis) in
+            [("500ms", 500), ("1.5s", 1_500), ("10m", 600_000), ("2h", 7_200_000), ("0s", 0)]
+        {
             assert_eq!(text.parse(), Ok(Span(Duration::from_millis(millis))), "{text}");
         }
     }
 
     #[test]
     fn what_is_neither_is_an_error_that_shows_how() {
-        for bad in ["", "MiB", "-1MiB", "64mib", "64 M iB", "1.2.3s", "1.", "99999999999999GiB", "1.1234567s"] {
+        for bad in ["", "MiB", "-1MiB", "64mib", "64 M iB", "1.2.3s", "1.", "99999999999999GiB", "1.1234567s"]
+        {
             assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }

@@ -103,7 +103,8 @@ fn config(live: usize) -> Config {
 /// used for goes back to the system when its instance is dropped.
 fn pooling(live: usize) -> PoolingAllocationConfig {
     // Some to spare, for components that have more than one and for instances that are just going.
-    let count = |per_agent: usize| u32::try_from(live.saturating_mul(per_agent) + live / 8 + 16).unwrap_or(u32::MAX);
+    let count =
+        |per_agent: usize| u32::try_from(live.saturating_mul(per_agent) + live / 8 + 16).unwrap_or(u32::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(count(1));
     pool.total_core_instances(count(5));

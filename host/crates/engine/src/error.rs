@@ -32,7 +32,9 @@ impl LoadError {
                 "build it as a component: for Rust `--target wasm32-wasip2`, or `wasm-tools component new`"
             }
             Self::Compile(_) => "check the file with `wasm-tools validate --features all`",
-            Self::Import(_) => "build it against the world `rookery:agent/plugin` in wit/, or WASI 0.2 or 0.3",
+            Self::Import(_) => {
+                "build it against the world `rookery:agent/plugin` in wit/, or WASI 0.2 or 0.3"
+            }
             Self::World(_) => "export the world `rookery:agent/plugin` in wit/",
         }
     }

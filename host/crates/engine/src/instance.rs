@@ -48,8 +48,7 @@ async fn serve(
             state.outgoing.run_until(ended);
             state.table.push(reply)
         })?;
-        let returned =
-            contract.rookery_agent_handler().call_handle(accessor, prompt.into(), reply).await?;
+        let returned = contract.rookery_agent_handler().call_handle(accessor, prompt.into(), reply).await?;
         // Nobody listens any more where the run was given up in the meantime.
         let _ = answer.send(returned.map_err(Into::into));
     }
@@ -61,7 +60,8 @@ pub(crate) fn trapped(error: &wasmtime::Error, state: &State, memory: ByteSize) 
     tracing::info!(agent = %state.agent, "trapped: {error:?}");
     if state.memory.denied() {
         let hint = "raise `memory` in the sidecar's [limits], or have the plugin keep less";
-        let message = format!("agent `{}` was stopped: it needs more than {memory} of memory; {hint}", state.agent);
+        let message =
+            format!("agent `{}` was stopped: it needs more than {memory} of memory; {hint}", state.agent);
         return Failure::new(Code::MemoryExceeded, message);
     }
     let why = match error.downcast_ref::<wasmtime::Trap>() {

@@ -119,7 +119,10 @@ impl Inner {
         let failure = trapped(error, state, self.memory);
         match failure.code {
             Code::MemoryExceeded => failure,
-            _ => Failure::new(Code::LaunchFailed, format!("no instance could be launched: {}", failure.message)),
+            _ => Failure::new(
+                Code::LaunchFailed,
+                format!("no instance could be launched: {}", failure.message),
+            ),
         }
     }
 }

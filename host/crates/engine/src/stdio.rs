@@ -44,8 +44,11 @@ impl Lines {
     fn log(&self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
         // Control characters could forge other lines, or move a terminal's cursor.
-        let line: String =
-            line.trim_end().chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
+        let line: String = line
+            .trim_end()
+            .chars()
+            .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
+            .collect();
         if !line.is_empty() {
             tracing::info!(target: "guest", agent = %self.agent, stream = self.stream, "{line}");
         }

@@ -130,3 +130,86 @@ impl<F: Future> Future for Polls<F> {
         polled
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use wasmtime::{Config, Linker, Module};
+
+    use super::*;
+
+    /// `(module (func (export "spin") (loop br 0)))`
+    const SPIN: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x08\x01\x04spin\0\0\
+                          \x0a\x09\x01\x07\0\x03\x40\x0c\0\x0b\x0b";
+
+    fn turns(free: usize) -> Turns {
+        Turns { ticks: Arc::default(), free: Arc::new(Semaphore::new(free)) }
+    }
+
+    #[test]
+    fn a_turn_is_used_up_after_a_whole_tick_and_not_by_waiting() {
+        let turns = turns(1);
+        let turn = Turn { ticks: turns.ticks.clone(), state: Arc::default() };
+        turns.ticks.store(100, Ordering::Relaxed);
+        turn.state().came = 99;
+        assert!(!turn.used_up(), "the tick may have been half over when the guest came");
+        turn.state().came = 98;
+        assert!(turn.used_up());
+    }
+
+    /// Polls a guest that spins, turning the clock from another thread until it leaves.
+    fn spin(engine: &Engine, turns: &Turns, polls: usize) -> Polls<impl Future<Output = ()> + use<>> {
+        let mut store = Store::new(engine, ());
+        let turn = turns.apply(&mut store);
+        let module = Module::new(engine, SPIN).unwrap();
+        let linker = Linker::new(engine);
+        let mut spinning = turn.polls(async move {
+            let instance = linker.instantiate_async(&mut store, &module).await.unwrap();
+            let spin = instance.get_typed_func::<(), ()>(&mut store, "spin").unwrap();
+            spin.call_async(&mut store, ()).await.unwrap();
+        });
+        for _ in 0..polls {
+            let polled = Mutex::new(false);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !*polled.lock().unwrap() {
+                        turns.ticks.fetch_add(1, Ordering::Relaxed);
+                        engine.increment_epoch();
+                        thread::yield_now();
+                    }
+                });
+                let left = Pin::new(&mut spinning).poll(&mut Context::from_waker(Waker::noop()));
+                *polled.lock().unwrap() = true;
+                assert!(left.is_pending());
+            });
+        }
+        spinning
+    }
+
+    #[test]
+    fn a_guest_that_spins_leaves_its_thread_and_ends_its_turn() {
+        let mut config = Config::new();
+        config.epoch_interruption(true);
+        let (engine, turns) = (Engine::new(&config).unwrap(), turns(1));
+        // The first time it leaves to stand in line, the second time it had its turn and used it up.
+        let _spinning = spin(&engine, &turns, 3);
+        assert_eq!(turns.free.available_permits(), 1, "a guest that is not on a thread has no turn");
+    }
+
+    #[tokio::test]
+    async fn turns_are_taken_one_after_another() {
+        let turns = turns(1);
+        let turn = || Turn { ticks: turns.ticks.clone(), state: Arc::default() };
+        let (first, second) = (turn(), turn());
+        next(turns.free.clone(), first.clone()).await;
+        let waiting = tokio::spawn(next(turns.free.clone(), second.clone()));
+        while turns.free.available_permits() > 0 || second.state().held.is_some() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!waiting.is_finished());
+        first.state().held = None;
+        waiting.await.unwrap();
+        assert!(second.state().held.is_some());
+    }
+}

@@ -4,7 +4,6 @@
 //! lacks its end is a broken transfer, as is a stream whose reader was cut off; a document is there or is a problem.
 //! Costs: a text waits for its first chunk before its head is sent, so that a run that fails at once has its status.
 
-use std::future::poll_fn;
 use std::io::{Result as IoResult, Write};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY};
 use http::{HeaderName, HeaderValue, Response};
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 use http_body_util::{Either, Full};
 use rookery_agents::{Cut, Reader, Submitted};
 use rookery_core::{Chunk, Event, Item, Outcome, RunId};
@@ -30,7 +29,7 @@ pub(crate) type Body = Either<Full<Bytes>, Following>;
 
 pub(crate) const RUN_ID: HeaderName = HeaderName::from_static("run-id");
 
-/// How much of what is there goes into one frame: enough that a flood costs few system calls, little enough that a
+/// How much goes into one frame: enough that a flood costs few system calls, little enough that a
 /// slow client holds little memory.
 const FRAME: usize = 64 * 1024;
 
@@ -47,7 +46,7 @@ pub(crate) async fn answer(
     let body = match format {
         Format::Stream => Either::Right(Following::stream(run, events, keep_alive)),
         Format::Text => Either::Right(text(run, events).await.map_err(|problem| problem.of(run))?),
-        Format::Document => whole(document(run, events).await.map_err(|problem| problem.of(run))?),
+        Format::Document => Either::Right(document(run, events).await.map_err(|problem| problem.of(run))?),
     };
     let mut response = head(format, body);
     response.headers_mut().insert(RUN_ID, run_id(run));
@@ -106,6 +105,8 @@ pub(crate) struct Following {
 enum Shape {
     Stream(Silence),
     Text,
+    /// It is in the buffer, complete.
+    Document,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +144,7 @@ impl Following {
             match (&self.shape, &event.item) {
                 (Shape::Stream(_), _) => sse::encode(&event, self.run, &mut self.buffer),
                 (Shape::Text, Item::Chunk(Chunk::Text(text))) => self.buffer.put_slice(text.as_bytes()),
-                (Shape::Text, Item::Chunk(_) | Item::Outcome(Outcome::Done)) => {}
+                (Shape::Text, Item::Chunk(_) | Item::Outcome(Outcome::Done)) | (Shape::Document, _) => {}
                 (Shape::Text, Item::Outcome(Outcome::Failed(_) | Outcome::Cancelled)) => {
                     self.state = State::Breaking(Broken::Failed);
                 }
@@ -151,7 +152,8 @@ impl Following {
         }
     }
 
-    /// The encoded events, where there are any.
+    /// What is encoded, where there is anything. A large event or document goes in pieces, so that it is held here,
+    /// where it counts, rather than by a connection that cannot send it yet.
     fn frame(&mut self) -> Option<Frame<Bytes>> {
         if self.buffer.is_empty() {
             return None;
@@ -159,7 +161,8 @@ impl Following {
         if let Shape::Stream(silence) = &mut self.shape {
             silence.broken();
         }
-        Some(Frame::data(self.buffer.split().freeze()))
+        let size = self.buffer.len().min(FRAME);
+        Some(Frame::data(self.buffer.split_to(size).freeze()))
     }
 
     fn poll_keep_alive(&mut self, cx: &mut Context<'_>) -> Poll<Frame<Bytes>> {
@@ -167,7 +170,7 @@ impl Following {
             Shape::Stream(silence) => {
                 silence.poll_too_long(cx).map(|()| Frame::data(Bytes::from_static(sse::KEEP_ALIVE)))
             }
-            Shape::Text => Poll::Pending,
+            Shape::Text | Shape::Document => Poll::Pending,
         }
     }
 }
@@ -205,6 +208,13 @@ impl http_body::Body for Following {
     fn is_end_stream(&self) -> bool {
         matches!(self.state, State::Ended) && self.unsent.is_empty() && self.buffer.is_empty()
     }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.shape {
+            Shape::Document => SizeHint::with_exact(self.buffer.len() as u64),
+            Shape::Stream(_) | Shape::Text => SizeHint::default(),
+        }
+    }
 }
 
 /// Waits for the first text, and follows from there.
@@ -223,26 +233,26 @@ async fn text(run: RunId, mut events: Reader) -> Result<Following, Problem> {
     Ok(Following { unsent: first, ..Following::new(run, events, Shape::Text) })
 }
 
-/// Waits for the end, and says everything at once.
-async fn document(run: RunId, mut events: Reader) -> Result<Vec<u8>, Problem> {
+/// Waits for the end, and says everything at once. The events stay in the log, and count there, until the client has
+/// taken the document: it is about as large as they are.
+async fn document(run: RunId, mut events: Reader) -> Result<Following, Problem> {
+    events.ended().await?;
     let (mut text, mut chunks) = (String::new(), Vec::new());
-    let mut read = Vec::new();
-    while poll_fn(|cx| events.poll_read(cx, &mut read, FRAME)).await? {
-        for event in read.drain(..) {
-            match &event.item {
-                Item::Chunk(Chunk::Text(more)) => text.push_str(more),
-                Item::Chunk(chunk) => infallible(entry(chunk, &mut chunks)),
-                Item::Outcome(outcome) => succeeded(outcome)?,
-            }
+    for event in events.peek() {
+        match &event.item {
+            Item::Chunk(Chunk::Text(more)) => text.push_str(more),
+            Item::Chunk(chunk) => infallible(entry(chunk, &mut chunks)),
+            Item::Outcome(outcome) => succeeded(outcome)?,
         }
     }
-    let mut document = Vec::with_capacity(text.len() + chunks.len() + 80);
+    let mut document = BytesMut::with_capacity(text.len() + chunks.len() + 80).writer();
     infallible(write!(document, "{{\"run\":\"{run}\",\"text\":"));
     infallible(payload::string(&text, &mut document));
-    infallible(write!(document, ",\"chunks\":["));
-    document.append(&mut chunks);
-    document.extend_from_slice(b"]}");
-    Ok(document)
+    infallible(document.write_all(b",\"chunks\":["));
+    infallible(document.write_all(&chunks));
+    infallible(document.write_all(b"]}"));
+    let following = Following::new(run, events, Shape::Document);
+    Ok(Following { state: State::Ended, buffer: document.into_inner(), ..following })
 }
 
 fn entry(chunk: &Chunk, chunks: &mut Vec<u8>) -> IoResult<()> {

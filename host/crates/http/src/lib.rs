@@ -2,8 +2,8 @@
 //! HTTP/2 (prior knowledge) and drains.
 //!
 //! Promises: a chunk is on the wire as soon as it was written; a client that reads slowly or leaves does not slow the
-//! guest; an answer that lacks its end never looks whole; every refusal is a problem
-//! document with a stable code (but for what is no HTTP at all, or a head beyond bounds).
+//! guest; an answer that lacks its end never looks whole; every refusal is a problem document with a stable code (but
+//! for what is no HTTP at all, or a head beyond bounds).
 //! Bounded by: [`Settings`]; per connection, what a slow client has not taken is at most some 64 KiB and one event.
 //! Knows nothing of wasm: runs go in through [`rookery_agents::Directory`] and come back as a reader of events.
 

@@ -128,8 +128,7 @@ impl Face {
 
     /// The version of a plugin, where it is served.
     fn version(&self, plugin: &PluginName) -> Result<&str, Problem> {
-        let found = self.directory.plugins().find(|(name, _)| *name == plugin);
-        found.map(|(_, version)| version).ok_or_else(|| {
+        self.directory.version(plugin).ok_or_else(|| {
             let hint = "`GET /agents` lists those that are";
             unknown_plugin(format!("no plugin `{plugin}` is served here; {hint}"))
         })

@@ -108,7 +108,8 @@ fn ignore_refusals(reply: &Reply, bytes: usize) {
 }
 
 fn forge(reply: &Reply) {
-    let forged = ["done", "error", "a\nid: 99", ""].map(|name| NamedData { name: name.into(), json: "{}".into() });
+    let forged =
+        ["done", "error", "a\nid: 99", ""].map(|name| NamedData { name: name.into(), json: "{}".into() });
     let broken = NamedData { name: "broken".into(), json: "{}\n\nevent: done".into() };
     for data in forged.into_iter().chain([broken]) {
         if !matches!(reply.write(&Chunk::Data(data.clone())), Err(Refusal::Invalid)) {

@@ -84,8 +84,10 @@ async fn send(url: &str, header: Option<(&str, &str)>, body: Option<Vec<u8>>) ->
     let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
     let scheme = if scheme == "http" { Scheme::Http } else { Scheme::Https };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let headers: Vec<_> = header.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
-    let headers = Fields::from_list(&headers).map_err(|error| ErrorCode::InternalError(Some(format!("{error:?}"))))?;
+    let headers: Vec<_> =
+        header.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    let headers =
+        Fields::from_list(&headers).map_err(|error| ErrorCode::InternalError(Some(format!("{error:?}"))))?;
     let (_, no_trailers) = wit_future::new(|| Ok(None));
     let (mut contents, sent) = wit_stream::new();
     let method = if body.is_some() { Method::Post } else { Method::Get };

@@ -26,9 +26,15 @@ impl Guest for Talker {
                 Origin::Client(Some(_)) => "a client with an address".into(),
                 other => format!("{other:?}"),
             },
-            "env" => format!("{:?} {:?}", std::env::vars().collect::<Vec<_>>(), std::env::args().collect::<Vec<_>>()),
+            "env" => format!(
+                "{:?} {:?}",
+                std::env::vars().collect::<Vec<_>>(),
+                std::env::args().collect::<Vec<_>>()
+            ),
             "file" => format!("{:?}", std::fs::read_to_string(rest).map_err(|error| error.kind())),
-            "connect" => format!("{:?}", std::net::TcpStream::connect(rest).map(drop).map_err(|error| error.kind())),
+            "connect" => {
+                format!("{:?}", std::net::TcpStream::connect(rest).map(drop).map_err(|error| error.kind()))
+            }
             "print" => {
                 println!("{rest}");
                 eprintln!("{rest}");

@@ -98,7 +98,7 @@ async fn a_document_for_which_there_was_no_memory_is_a_problem() {
     let mut client = host.client().await;
     client.send(post(DOCUMENT, "hello")).await;
     let run = host.run().await;
-    run.text(&"x".repeat(1024));
+    run.text(&"x".repeat(64 * 1024));
     let response = client.response().await;
     assert_eq!((response.status(), response.problem().as_str()), (503, "cut-off"));
     run.done().await;
@@ -128,6 +128,20 @@ async fn a_document_says_everything_at_the_end() {
         ],
     });
     assert_eq!(response.json(), expected);
+}
+
+#[tokio::test]
+async fn a_large_document_arrives_whole() {
+    let mut host = Host::start().await;
+    let mut client = host.client().await;
+    client.send(post(DOCUMENT, "hello")).await;
+    let run = host.run().await;
+    for _ in 0..5 {
+        run.text(&"x".repeat(1 << 20));
+    }
+    run.done().await;
+    let response = client.response().await;
+    assert_eq!(response.json()["text"].as_str().map(str::len), Some(5 << 20));
 }
 
 #[tokio::test]

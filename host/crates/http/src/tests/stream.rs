@@ -185,8 +185,8 @@ async fn a_client_that_keeps_up_is_not_cut_off_however_much_there_is() {
     let mut client = host.client().await;
     client.send(post("", "hello")).await;
     let run = host.run().await;
-    let chunk = "~".repeat(512 * 1024);
-    for _ in 0..8 {
+    let chunk = "~".repeat(48 * 1024);
+    for _ in 0..80 {
         run.text(&chunk);
         client.until("~\n\n").await;
     }
