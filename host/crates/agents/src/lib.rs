@@ -6,6 +6,7 @@
 //! [`Directory::submit`].
 
 mod agent;
+pub mod archive;
 mod budget;
 mod directory;
 pub mod guest;

@@ -313,6 +313,8 @@ fn size(event: &Event) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use rookery_core::Stop;
+
     use super::*;
 
     fn text(text: &str) -> Chunk {
@@ -342,10 +344,13 @@ mod tests {
     #[tokio::test]
     async fn only_the_first_outcome_counts_and_nothing_is_taken_after_it() {
         let (reply, mut reader, _) = log(1 << 20, 1 << 20);
-        assert!(reply.end(Outcome::Cancelled));
+        assert!(reply.end(Outcome::Cancelled(Stop::Returned)));
         assert!(!reply.end(Outcome::Done));
         assert_eq!(reply.write(text("late")), Err(Refusal::Cancelled));
-        assert_eq!(reader.next().await.unwrap().unwrap().item, Item::Outcome(Outcome::Cancelled));
+        assert_eq!(
+            reader.next().await.unwrap().unwrap().item,
+            Item::Outcome(Outcome::Cancelled(Stop::Returned))
+        );
         assert_eq!(reader.next().await, Ok(None));
     }
 

@@ -53,7 +53,29 @@ pub enum Outcome {
     /// It did not work.
     Failed(Failure),
     /// It was cancelled.
-    Cancelled,
+    Cancelled(Stop),
+}
+
+/// How far a cancelled run had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It was still waiting for its turn, and never started.
+    BeforeStart,
+    /// The guest heard of it and returned; its instance lives on.
+    Returned,
+    /// The guest did not return in time, and its instance was dropped.
+    Dropped,
+}
+
+impl Stop {
+    /// The name that clients see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stop::BeforeStart => "before-start",
+            Stop::Returned => "returned",
+            Stop::Dropped => "dropped",
+        }
+    }
 }
 
 /// What an event carries.

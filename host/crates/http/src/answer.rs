@@ -145,7 +145,7 @@ impl Following {
                 (Shape::Stream(_), _) => sse::encode(&event, self.run, &mut self.buffer),
                 (Shape::Text, Item::Chunk(Chunk::Text(text))) => self.buffer.put_slice(text.as_bytes()),
                 (Shape::Text, Item::Chunk(_) | Item::Outcome(Outcome::Done)) | (Shape::Document, _) => {}
-                (Shape::Text, Item::Outcome(Outcome::Failed(_) | Outcome::Cancelled)) => {
+                (Shape::Text, Item::Outcome(Outcome::Failed(_) | Outcome::Cancelled(_))) => {
                     self.state = State::Breaking(Broken::Failed);
                 }
             }
@@ -266,6 +266,6 @@ fn succeeded(outcome: &Outcome) -> Result<(), Problem> {
     match outcome {
         Outcome::Done => Ok(()),
         Outcome::Failed(failure) => Err(failure.clone().into()),
-        Outcome::Cancelled => Err(Problem::cancelled()),
+        Outcome::Cancelled(stop) => Err(Problem::cancelled(*stop)),
     }
 }

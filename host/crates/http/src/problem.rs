@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use rookery_agents::Cut;
-use rookery_core::{Code, Failure, RunId};
+use rookery_core::{Code, Failure, RunId, Stop};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::answer::{self, Body};
@@ -96,8 +96,15 @@ impl Problem {
     }
 
     /// A run that was cancelled.
-    pub(crate) fn cancelled() -> Self {
-        Self::new(Kind::Failure(Code::Cancelled), "the run was cancelled before it ended")
+    pub(crate) fn cancelled(stop: Stop) -> Self {
+        let detail = match stop {
+            Stop::BeforeStart => "the run was cancelled before it started",
+            Stop::Returned => "the run was cancelled, and the agent stopped working on it",
+            Stop::Dropped => {
+                "the run was cancelled; the agent did not stop by itself, so its instance was dropped"
+            }
+        };
+        Self::new(Kind::Failure(Code::Cancelled), detail)
     }
 
     /// The same problem, of this run.

@@ -26,7 +26,7 @@ pub(crate) fn encode(event: &Event, run: RunId, out: &mut BytesMut) {
             named("done", event.id, out, |out| write!(out, "{{\"run\":\"{run}\"}}"))
         }
         Item::Outcome(Outcome::Failed(failure)) => error(failure.clone().into(), event.id, run, out),
-        Item::Outcome(Outcome::Cancelled) => error(Problem::cancelled(), event.id, run, out),
+        Item::Outcome(Outcome::Cancelled(stop)) => error(Problem::cancelled(*stop), event.id, run, out),
     }
     out.put_slice(b"\n\n");
 }
@@ -95,7 +95,7 @@ impl Write for Lines<'_> {
 
 #[cfg(test)]
 mod tests {
-    use rookery_core::{Code, Failure};
+    use rookery_core::{Code, Failure, Stop};
 
     use super::*;
 
@@ -195,7 +195,7 @@ mod tests {
             Item::Chunk(Chunk::Usage { model: "m".into(), input_tokens: 12, output_tokens: 3 }),
             Item::Outcome(Outcome::Done),
             Item::Outcome(Outcome::Failed(Failure::new(Code::Unavailable, "the model is away"))),
-            Item::Outcome(Outcome::Cancelled),
+            Item::Outcome(Outcome::Cancelled(Stop::Returned)),
         ];
         let all: String = (1..).zip(items).map(|(id, item)| encoded(id, item)).collect();
         insta::assert_snapshot!(all, @r#"
@@ -234,7 +234,7 @@ mod tests {
 
         event: error
         id: 9
-        data: {"title":"Conflict","status":409,"code":"cancelled","detail":"the run was cancelled before it ended","run":"018f3f5e-0000-7000-8000-000000000001"}
+        data: {"title":"Conflict","status":409,"code":"cancelled","detail":"the run was cancelled, and the agent stopped working on it","run":"018f3f5e-0000-7000-8000-000000000001"}
         "#);
     }
 }

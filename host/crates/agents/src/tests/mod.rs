@@ -140,7 +140,7 @@ async fn in_time<T>(awaited: impl Future<Output = T>) -> T {
 fn code(outcome: &Outcome) -> Option<Code> {
     match outcome {
         Outcome::Failed(failure) => Some(failure.code),
-        Outcome::Done | Outcome::Cancelled => None,
+        Outcome::Done | Outcome::Cancelled(_) => None,
     }
 }
 
