@@ -94,12 +94,13 @@ impl Host {
             live: config.limits.live,
         };
         let engine = Engine::new(settings, Client::new(config.outgoing))?;
+        let limits = Limits { live: engine.live(), ..config.limits };
         let (folder, environment, threads) = (config.folder, config.environment, config.threads);
         let loading = move || load::load(&engine, &folder, &*environment, threads, &report);
         let (plugins, refused) =
             tokio::task::spawn_blocking(loading).await.map_err(StartError::Loading)??;
 
-        let directory = Directory::new(plugins, config.limits);
+        let directory = Directory::new(plugins, limits);
         let (stop, agents) = (CancellationToken::new(), directory.stop_guard());
         let serving = rookery_http::serve(listener, directory.clone(), config.http, stop.clone());
         Ok(Self {

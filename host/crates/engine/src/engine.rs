@@ -22,7 +22,7 @@ pub struct Settings {
     pub cache: PathBuf,
     /// How many threads poll guests; see [`crate::Engine`].
     pub threads: usize,
-    /// How many instances may be live at once.
+    /// How many instances may be live at once, where the system has room for so many; see [`Engine::live`].
     pub live: usize,
 }
 
@@ -46,6 +46,7 @@ pub struct Engine {
     pub(crate) linker: Linker<State>,
     pub(crate) turns: Turns,
     pub(crate) client: Client,
+    live: usize,
     cache: Cache,
     _ticker: Ticker,
 }
@@ -60,12 +61,18 @@ impl Engine {
         let start = |error: wasmtime::Error| EngineError::Start(format!("{error:#}"));
         let cache = Cache::open(settings.cache.clone())
             .map_err(|error| EngineError::Cache(settings.cache.clone(), error))?;
-        let engine = wasmtime::Engine::new(&config(settings.live))
-            .map_err(|error| EngineError::Room(settings.live, format!("{error:#}")))?;
+        let live = room(settings.live);
+        let engine = wasmtime::Engine::new(&config(live))
+            .map_err(|error| EngineError::Room(live, format!("{error:#}")))?;
         let ticker = Ticker::start(&engine).map_err(|error| EngineError::Start(error.to_string()))?;
         let linker = linker(&engine).map_err(start)?;
         let turns = Turns::new(&ticker, settings.threads);
-        Ok(Arc::new(Self { engine, linker, turns, client, cache, _ticker: ticker }))
+        Ok(Arc::new(Self { engine, linker, turns, client, live, cache, _ticker: ticker }))
+    }
+
+    /// How many instances can be live at once: what was asked for, or what there is room for.
+    pub fn live(&self) -> usize {
+        self.live
     }
 
     /// Loads a plugin: checks it, and compiles it unless that was done before. Blocks for as long as compiling takes,
@@ -98,19 +105,45 @@ fn config(live: usize) -> Config {
     config
 }
 
+/// How many memory mappings a live instance takes: four for its memory and table, two for the stack of its calls. Counted
+/// for a Rust component, with `wc -l /proc/<pid>/maps` at 1,000 and at 10,000 agents.
+const MAPPINGS: usize = 6;
+
+/// Mappings that are left for everything else. Where they run out the allocator fails, and with it the host.
+const OTHER_MAPPINGS: usize = 4_000;
+
+/// The room for instances that the system leaves, if that is less than `live`. Linux lets a process have so many mappings
+/// and no more, by default 65,530.
+fn room(live: usize) -> usize {
+    let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count");
+    let Some(mappings) = limit.ok().and_then(|limit| limit.trim().parse::<usize>().ok()) else { return live };
+    let room = (mappings.saturating_sub(OTHER_MAPPINGS) / MAPPINGS).max(1);
+    if room < live {
+        tracing::warn!(
+            "at most {room} agents can be live at once, not {live}: this system lets a process have {mappings} memory \
+             mappings; raise `vm.max_map_count` for more"
+        );
+    }
+    live.min(room)
+}
+
 /// Room for `live` instances of ordinary components: a Rust one has a memory and three or four core instances, the
 /// largest of other languages have ten. The pool reserves addresses, four GiB a memory, and no memory; what a slot was
 /// used for goes back to the system when its instance is dropped.
 fn pooling(live: usize) -> PoolingAllocationConfig {
     // Some to spare, for components that have more than one and for instances that are just going.
-    let count =
-        |per_agent: usize| u32::try_from(live.saturating_mul(per_agent) + live / 8 + 16).unwrap_or(u32::MAX);
+    let count = |per_agent: usize| {
+        let count = live.saturating_mul(per_agent).saturating_add(live / 64 + 16);
+        u32::try_from(count).unwrap_or(u32::MAX)
+    };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(count(1));
     pool.total_core_instances(count(5));
     pool.total_memories(count(1));
     pool.total_tables(count(2));
-    pool.total_stacks(count(2));
+    // Each stack takes two of the memory mappings that a process may have (its guard page is one), used or not, and a live
+    // instance keeps the one that its calls run on.
+    pool.total_stacks(count(1));
     pool
 }
 

@@ -57,7 +57,8 @@ async fn serve(
 
 /// What a trap says to the client; all that the engine knows of it goes to the log.
 pub(crate) fn trapped(error: &wasmtime::Error, state: &State, memory: ByteSize) -> Failure {
-    tracing::info!(agent = %state.agent, "trapped: {error:?}");
+    // Not `{:?}`: that would resolve a backtrace of the host, which says nothing and takes memory that may just be missing.
+    tracing::info!(agent = %state.agent, "trapped: {error:#}");
     if state.memory.denied() {
         let hint = "raise `memory` in the sidecar's [limits], or have the plugin keep less";
         let message =

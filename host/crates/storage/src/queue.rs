@@ -1,0 +1,170 @@
+//! What the writer has to do next, and who waits for it.
+//!
+//! Promises: whoever enters a source never waits for the disk; after the end, sources are told so instead of being
+//! forgotten.
+//! Bounded by: the number of runs, because a log is in here at most once (see [`Archive::wake`]).
+//!
+//! [`Archive::wake`]: rookery_agents::archive::Archive::wake
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rookery_agents::archive::Source;
+use tokio::time::Instant;
+
+use crate::error::closed;
+
+/// Between the handles and the writer.
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    /// Wakes the writer.
+    work: Condvar,
+    /// Wakes who waits for the writer.
+    progress: Condvar,
+}
+
+/// What the writer shall do.
+pub(crate) enum Next {
+    /// Write what these have.
+    Write(Vec<Arc<dyn Source>>),
+    /// Remove a little of what is not kept any more.
+    Sweep,
+    /// Remove all of it; somebody waits, until [`Queue::swept`].
+    SweepAll,
+    /// Stop: everything is written.
+    Stop,
+}
+
+/// A step of sweeping that is due for so long is taken though there is something to write: else a host that never
+/// rests would never remove anything.
+const OVERDUE: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+struct State {
+    sources: Vec<Arc<dyn Source>>,
+    phase: Phase,
+    /// No handle is left, so nobody will enter a source any more.
+    abandoned: bool,
+    sweeps_asked: u64,
+    sweeps_done: u64,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    /// What is queued is still written.
+    Closing,
+    Closed,
+}
+
+impl Queue {
+    pub(crate) fn enter(&self, source: Arc<dyn Source>) {
+        let mut state = self.lock();
+        state.sources.push(source);
+        // The writer knows of the ones before, and waking it again costs a system call.
+        if state.sources.len() == 1 {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits until everything that was entered is written and the writer has let go of the database.
+    pub(crate) fn close(&self) {
+        let mut state = self.begin_closing();
+        while state.phase != Phase::Closed {
+            state = self.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// There will be no more sources. Does not wait.
+    pub(crate) fn abandon(&self) {
+        self.begin_closing().abandoned = true;
+    }
+
+    /// Waits until everything is removed that is not kept any more.
+    pub(crate) fn sweep(&self) {
+        let mut state = self.lock();
+        state.sweeps_asked += 1;
+        let mine = state.sweeps_asked;
+        self.work.notify_one();
+        while state.sweeps_done < mine && state.phase != Phase::Closed {
+            state = self.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The writer waits for what to do. It shall not write before `gathered`, unless the end is near, and not sweep before
+    /// `sweep`.
+    pub(crate) fn next(&self, gathered: Instant, sweep: Instant) -> Next {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            if now >= sweep + OVERDUE {
+                return Next::Sweep;
+            }
+            let until = if state.sources.is_empty() {
+                if state.phase != Phase::Open {
+                    return Next::Stop;
+                }
+                if state.sweeps_done < state.sweeps_asked {
+                    return Next::SweepAll;
+                }
+                if now >= sweep {
+                    return Next::Sweep;
+                }
+                sweep
+            } else {
+                if now >= gathered || state.phase != Phase::Open {
+                    return Next::Write(std::mem::take(&mut state.sources));
+                }
+                gathered
+            };
+            let wait = until.saturating_duration_since(now);
+            state = self.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Everything is removed that there was to remove when this was asked for.
+    pub(crate) fn swept(&self) {
+        let mut state = self.lock();
+        state.sweeps_done = state.sweeps_asked;
+        self.progress.notify_all();
+    }
+
+    /// The writer has let go of the database.
+    pub(crate) fn closed(&self) {
+        self.lock().phase = Phase::Closed;
+        self.progress.notify_all();
+    }
+
+    /// Tells every source that comes too late, until none can come any more. Not done where they come in: there a log may
+    /// be in the middle of something.
+    pub(crate) fn refuse(&self) {
+        loop {
+            let mut state = self.lock();
+            while state.sources.is_empty() {
+                if state.abandoned {
+                    return;
+                }
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+            let late = std::mem::take(&mut state.sources);
+            drop(state);
+            late.iter().for_each(|source| source.lost(&closed()));
+        }
+    }
+
+    fn begin_closing(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        if state.phase == Phase::Open {
+            state.phase = Phase::Closing;
+        }
+        self.work.notify_one();
+        state
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics with the lock held; if something did, the state would still be whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

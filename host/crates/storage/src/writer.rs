@@ -1,0 +1,210 @@
+//! The one who writes: a thread that takes what logs have and commits it, many runs in one transaction.
+//!
+//! Promises: a source hears `committed` only of what is; one run that cannot be written takes no other with it; what a
+//! run hands over continues its log, or is refused.
+//! Bounded by: what the logs hold; a transaction is [`TRANSACTION`] bytes or one run's batch.
+//! Ends when: it is closed, after everything that was queued, or all handles are gone.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rookery_agents::archive::{Batch, Source};
+use rookery_core::{Item, Outcome, RunId};
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::time::Instant;
+
+use crate::error::WriteError;
+use crate::queue::{Next, Queue};
+use crate::retention::Sweeper;
+use crate::rows;
+
+/// Writes batches. Knows nothing of threads.
+pub(crate) struct Writer {
+    pub(crate) connection: Connection,
+    /// The runs that may still go on: accepted, and without an outcome. Bounded by the directory's limits.
+    live: HashMap<RunId, Place>,
+    block: Vec<u8>,
+    /// Let go last: who gets it finds everything written.
+    _lock: File,
+}
+
+/// Where a run's log goes on.
+#[derive(Clone, Copy)]
+struct Place {
+    no: i64,
+    next: u64,
+    ended: bool,
+}
+
+/// What a source handed over.
+struct Taken {
+    source: Arc<dyn Source>,
+    run: RunId,
+    batch: Batch,
+    bytes: usize,
+}
+
+/// A transaction takes batches until they count so many bytes, and a larger batch is written alone, after the others:
+/// at a slow disk's 100 MB/s nobody waits longer than some 40 ms for someone else's flood.
+const TRANSACTION: usize = 4 << 20;
+
+/// The life of the writer's thread.
+pub(crate) fn run(writer: Writer, sweeper: Sweeper, queue: &Queue, gather: Duration) {
+    let _end = End(queue);
+    work(writer, sweeper, queue, gather);
+}
+
+/// Also where something panics: nobody shall wait for ever.
+struct End<'a>(&'a Queue);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.closed();
+        self.0.refuse();
+    }
+}
+
+fn work(mut writer: Writer, mut sweeper: Sweeper, queue: &Queue, gather: Duration) {
+    let mut gathered = Instant::now();
+    let mut sweep = gathered + sweeper.pause();
+    loop {
+        match queue.next(gathered, sweep) {
+            Next::Write(sources) => {
+                writer.write(sources);
+                // Counted from here, not from the first source that comes: so the first one after a silence does not
+                // wait at all, and in a storm there are no more commits than with a fixed wait.
+                gathered = Instant::now() + gather;
+            }
+            Next::Sweep => {
+                sweeper.step_or_warn(&mut writer.connection);
+                sweep = Instant::now() + sweeper.pause();
+            }
+            Next::SweepAll => {
+                while sweeper.step_or_warn(&mut writer.connection) {}
+                queue.swept();
+            }
+            Next::Stop => return,
+        }
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(connection: Connection, lock: File) -> Self {
+        Self { connection, live: HashMap::new(), block: Vec::new(), _lock: lock }
+    }
+
+    /// Takes what the sources have, writes it, and tells each of them how it went.
+    pub(crate) fn write(&mut self, sources: Vec<Arc<dyn Source>>) {
+        let taken = sources.into_iter().map(Taken::from).filter(|taken| !taken.is_empty());
+        let (large, small): (Vec<_>, Vec<_>) = taken.partition(|taken| taken.bytes > TRANSACTION);
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        for taken in small {
+            if bytes + taken.bytes > TRANSACTION {
+                self.write_group(&std::mem::take(&mut group));
+                bytes = 0;
+            }
+            bytes += taken.bytes;
+            group.push(taken);
+        }
+        self.write_group(&group);
+        for taken in large {
+            self.write_group(&[taken]);
+        }
+    }
+
+    fn write_group(&mut self, group: &[Taken]) {
+        match self.commit(group) {
+            Ok(places) => {
+                for (taken, place) in group.iter().zip(places) {
+                    self.remember(taken.run, place);
+                    taken.source.committed(place.next - 1);
+                }
+            }
+            Err(error) => match group {
+                // It was alone, so it is the one that cannot be written.
+                [taken] => {
+                    self.live.remove(&taken.run);
+                    taken.source.lost(&error.of(taken.run));
+                }
+                _ => group.iter().for_each(|taken| self.write_group(std::slice::from_ref(taken))),
+            },
+        }
+    }
+
+    /// All of it or nothing. Says where each run goes on afterwards.
+    fn commit(&mut self, group: &[Taken]) -> Result<Vec<Place>, WriteError> {
+        if group.is_empty() {
+            return Ok(Vec::new());
+        }
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let places = group
+            .iter()
+            .map(|taken| put(&transaction, self.live.get(&taken.run).copied(), taken, &mut self.block))
+            .collect::<Result<_, _>>()?;
+        transaction.commit()?;
+        Ok(places)
+    }
+
+    fn remember(&mut self, run: RunId, place: Place) {
+        if place.ended {
+            self.live.remove(&run);
+        } else {
+            self.live.insert(run, place);
+        }
+    }
+}
+
+fn put(
+    to: &Connection,
+    place: Option<Place>,
+    taken: &Taken,
+    block: &mut Vec<u8>,
+) -> Result<Place, WriteError> {
+    let batch = &taken.batch;
+    let mut place = match &batch.accepted {
+        Some(accepted) => Place { no: rows::accept(to, taken.run, accepted)?, next: 1, ended: false },
+        None => place.ok_or(WriteError::NotLive)?,
+    };
+    if let Some((at, generation)) = batch.started {
+        rows::start(to, place.no, at, generation)?;
+    }
+    if !batch.events.is_empty() {
+        let events = batch.events.iter().map(Arc::as_ref);
+        place.next = rows::append(to, place.no, place.next, events, block)?;
+    }
+    if let Some(outcome) = outcome(batch) {
+        let at = batch.ended.unwrap_or_else(SystemTime::now);
+        rows::end(to, place.no, at, outcome, place.next - 1)?;
+        place.ended = true;
+    }
+    Ok(place)
+}
+
+fn outcome(batch: &Batch) -> Option<&Outcome> {
+    match &batch.events.last()?.item {
+        Item::Outcome(outcome) => Some(outcome),
+        Item::Chunk(_) => None,
+    }
+}
+
+impl Taken {
+    /// Nothing was handed over, so there is nothing to say.
+    fn is_empty(&self) -> bool {
+        let Batch { accepted, started, events, ended: _ } = &self.batch;
+        accepted.is_none() && started.is_none() && events.is_empty()
+    }
+}
+
+impl From<Arc<dyn Source>> for Taken {
+    fn from(source: Arc<dyn Source>) -> Self {
+        let (run, batch) = (source.run(), source.take());
+        let events: usize = batch.events.iter().map(|event| rows::size(event)).sum();
+        let prompt = batch.accepted.as_ref().map(|accepted| &accepted.prompt);
+        let prompt =
+            prompt.map_or(0, |prompt| prompt.text.len() + prompt.body.as_ref().map_or(0, String::len));
+        Self { source, run, batch, bytes: events + prompt }
+    }
+}
