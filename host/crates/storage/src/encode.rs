@@ -247,9 +247,10 @@ mod tests {
     fn damaged_bytes_are_never_a_panic() {
         for item in every_item() {
             let good = block(&[item]);
-            for at in (0..good.len()).filter(|at| *at < 64 || at % 1009 == 0) {
+            // A long text differs from a short one in its length only.
+            for at in 0..good.len().min(100) {
                 for value in 0..=u8::MAX {
-                    let mut bad = good.clone();
+                    let mut bad = good[..good.len().min(1_000)].to_vec();
                     bad[at] = value;
                     // Ends at the first error: after it nothing can be told from anything.
                     for item in Items::new(&bad).take(100) {

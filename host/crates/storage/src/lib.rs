@@ -61,7 +61,7 @@ pub enum Durability {
     Full,
 }
 
-/// The longest that [`Settings::gather`] can be: promise is that a chunk is in the log 50 ms after it is on the wire, and
+/// The longest that [`Settings::gather`] can be: a chunk is promised to be in the log 50 ms after it is on the wire, and
 /// the commit takes its part of them.
 pub const LONGEST_GATHER: Duration = Duration::from_millis(40);
 

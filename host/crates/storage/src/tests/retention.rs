@@ -128,6 +128,6 @@ fn old_runs_go_by_themselves() {
     let patience = tokio::time::Instant::now() + Duration::from_secs(60);
     while list(&runs, EVERYTHING).len() > 1 {
         assert!(tokio::time::Instant::now() < patience);
-        wait(tokio::time::sleep(Duration::from_millis(50)));
+        wait(async { tokio::time::sleep(Duration::from_millis(50)).await });
     }
 }
