@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and what it answers with.
 //!
-//! Exit codes: 0 when what was asked for was done, 1 when it could not be, 2 when it was not understood.
+//! Exit codes: 0 when what was asked for was done, 1 when it could not be, 2 when it was not understood, and 130 when
+//! ctrl-c left a run that goes on.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use rookery_agents::Limits;
 use rookery_core::{ByteSize, Span};
 use rookery_engine::EngineError;
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::terminal::Terminal;
-use crate::{Config, Host, dev};
+use crate::{Config, Host, Keeping, ask, dev};
 
 /// Hosts agents written as WebAssembly components.
 #[derive(Debug, Parser)]
@@ -57,6 +58,11 @@ enum Verb {
         #[arg(long, value_name = "SPAN", default_value = "30ms")]
         practice_delay: Span,
     },
+    /// Send a prompt to an agent, and write the answer as it comes
+    Prompt(ask::Prompt),
+    /// List, show, follow and cancel runs
+    #[command(subcommand)]
+    Runs(ask::Runs),
     /// Serve the practice model alone: an OpenAI-compatible model that needs no key and no network
     ///
     /// `curl http://127.0.0.1:7071/` tells what it answers to which prompt.
@@ -80,12 +86,30 @@ struct Serving {
     /// Where clients come in; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", env = "ROOKERY_LISTEN", default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
-    /// What the host keeps between starts: compiled code
+    /// What the host keeps between starts: runs and their streams, and compiled code
     #[arg(long, value_name = "FOLDER", env = "ROOKERY_DATA", default_value = ".rookery")]
     data: PathBuf,
     /// How long running runs may go on after ctrl-c
     #[arg(long, value_name = "SPAN", env = "ROOKERY_DRAIN", default_value = "30s")]
     drain: Span,
+    /// Whether runs are kept on disk, so that clients can come back to them and a restart loses none
+    #[arg(long, value_name = "ON|OFF", env = "ROOKERY_KEEP", default_value = "on")]
+    keep: Switch,
+    /// How long finished runs are kept
+    #[arg(long, value_name = "SPAN", env = "ROOKERY_KEEP_FOR", default_value = "7d")]
+    keep_for: Span,
+    /// How many finished runs are kept of each agent
+    #[arg(long, value_name = "COUNT", env = "ROOKERY_KEEP_RUNS", default_value_t = 1_000, value_parser = at_least_one)]
+    keep_runs: usize,
+    /// What committed runs survive: `normal` the end of the process, `full` that of the machine
+    #[arg(long, value_name = "LEVEL", env = "ROOKERY_DURABILITY", default_value = "normal")]
+    durability: Durability,
+    /// How long chunks may be on the wire before they are committed, at most 40ms
+    #[arg(long, value_name = "SPAN", env = "ROOKERY_GATHER", default_value = "5ms", value_parser = at_most_40ms)]
+    gather: Span,
+    /// Send nothing that is not committed
+    #[arg(long, env = "ROOKERY_STRICT")]
+    strict: bool,
     /// How many agents may be live at once; for one more, the longest idle one loses its instance
     #[arg(long, value_name = "COUNT", env = "ROOKERY_MAX_LIVE", default_value_t = 10_000, value_parser = at_least_one)]
     max_live: usize,
@@ -107,12 +131,24 @@ struct Serving {
     unread_memory: ByteSize,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Durability {
+    Normal,
+    Full,
+}
+
 /// The whole program.
 pub fn main() -> ExitCode {
     let command = Command::parse();
     let terminal = Arc::new(Terminal::new());
     match run(command, &terminal) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             terminal.rest();
             let hint = error.downcast_ref::<Hint>().map(|hint| hint.0.as_str());
@@ -126,7 +162,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<()> {
+fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<ExitCode> {
     let filter = EnvFilter::try_new(&command.log).map_err(|error| {
         anyhow::anyhow!("--log {:?} is no filter: {error}", command.log)
             .context(Hint::new("write a level, such as `info`"))
@@ -140,14 +176,16 @@ fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     runtime.block_on(async {
         match command.verb {
-            Verb::Serve { folder, serving } => serve(folder, serving, threads, terminal).await,
+            Verb::Serve { folder, serving } => {
+                serve(folder, serving, threads, terminal).await.map(|()| ExitCode::SUCCESS)
+            }
             Verb::Dev { folder, serving, practice_listen, practice_delay } => {
                 // First, so that a port which is taken is said before minutes of building.
                 let practice = practice(practice_listen, practice_delay, CancellationToken::new()).await?;
                 let (building, shown) = (folder.clone(), terminal.clone());
                 let built = tokio::task::spawn_blocking(move || dev::build(&building, &shown)).await??;
                 terminal.answer(&format!("practice model on http://{}/v1", practice.address));
-                serve(built, serving, threads, terminal).await
+                serve(built, serving, threads, terminal).await.map(|()| ExitCode::SUCCESS)
             }
             Verb::PracticeModel { listen, delay } => {
                 let stop = CancellationToken::new();
@@ -156,8 +194,10 @@ fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<()> {
                 interrupted().await?;
                 stop.cancel();
                 practice.serving.await??;
-                Ok(())
+                Ok(ExitCode::SUCCESS)
             }
+            Verb::Prompt(prompt) => ask::prompt(prompt, terminal).await,
+            Verb::Runs(runs) => ask::runs(runs, terminal).await,
         }
     })
 }
@@ -209,10 +249,28 @@ async fn drain_until_interrupted(host: Host, grace: Duration, terminal: &Termina
     }
 }
 
+/// How runs are kept, if they are.
+fn keeping(serving: &Serving) -> Option<Keeping> {
+    let durability = match serving.durability {
+        Durability::Normal => rookery_storage::Durability::Normal,
+        Durability::Full => rookery_storage::Durability::Full,
+    };
+    let settings = rookery_storage::Settings {
+        folder: serving.data.clone(),
+        durability,
+        gather: serving.gather.0,
+        keep_for: serving.keep_for.0,
+        keep: serving.keep_runs,
+    };
+    matches!(serving.keep, Switch::On).then_some(Keeping { settings, strict: serving.strict })
+}
+
 fn config(folder: &std::path::Path, serving: Serving, threads: usize) -> Config {
     let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+    let runs = keeping(&serving);
     Config {
         folder: folder.to_owned(),
+        runs,
         data: serving.data,
         listen: serving.listen,
         limits: Limits {
@@ -285,6 +343,7 @@ fn hinted(error: crate::StartError) -> anyhow::Error {
             "stop what listens there, or choose another address with --listen".into()
         }
         crate::StartError::Folder(error) => error.hint(),
+        crate::StartError::Runs(error) => error.hint(),
         crate::StartError::Engine(EngineError::Cache(..)) => {
             "name a folder that this user may write to with --data".into()
         }
@@ -304,6 +363,11 @@ fn nothing_to_serve(folder: &std::path::Path, refused: usize) -> anyhow::Error {
     }
     let error = anyhow::anyhow!("`{folder}` is empty: there is no .wasm file in it");
     error.context(Hint::new("put components there, or build the examples with `rookery dev guest-examples`"))
+}
+
+fn at_most_40ms(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|error: rookery_core::UnitError| error.to_string())?;
+    if span.0 <= Duration::from_millis(40) { Ok(span) } else { Err("it may be 40ms at most".into()) }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rookery_agents::{Directory, Limits};
+use rookery_agents::archive::Archive;
+use rookery_agents::{Archiving, Directory, Limits};
 use rookery_engine::{Engine, EngineError};
 use rookery_outgoing::{Client, ClientSettings};
 use tokio::net::TcpListener;
@@ -36,6 +37,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What it may hold.
     pub limits: Limits,
+    /// Where and how runs are kept. None keeps a run only until it has ended and was read.
+    pub runs: Option<Keeping>,
     /// How it speaks to clients.
     pub http: rookery_http::Settings,
     /// How its guests' requests are sent.
@@ -44,6 +47,15 @@ pub struct Config {
     pub environment: Environment,
     /// How many threads run guests and load plugins; as many as the runtime that the host is started on.
     pub threads: usize,
+}
+
+/// How runs are kept.
+#[derive(Clone, Debug)]
+pub struct Keeping {
+    /// Where, and for how long.
+    pub settings: rookery_storage::Settings,
+    /// Whether clients see nothing that is not committed.
+    pub strict: bool,
 }
 
 /// Why a host did not start.
@@ -55,6 +67,9 @@ pub enum StartError {
     /// The engine does not start.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The runs that were kept cannot be opened.
+    #[error(transparent)]
+    Runs(#[from] rookery_storage::OpenError),
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
@@ -71,6 +86,7 @@ pub struct Host {
     server: JoinHandle<()>,
     stop: DropGuard,
     agents: DropGuard,
+    runs: Option<rookery_storage::Runs>,
 }
 
 impl Host {
@@ -88,6 +104,7 @@ impl Host {
         let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
 
+        let runs = open(config.runs).await?;
         let settings = rookery_engine::Settings {
             cache: config.data.join("code"),
             threads: config.threads,
@@ -100,7 +117,12 @@ impl Host {
         let (plugins, refused) =
             tokio::task::spawn_blocking(loading).await.map_err(StartError::Loading)??;
 
-        let directory = Directory::new(plugins, limits);
+        let archiving = runs.as_ref().map(|(runs, strict)| {
+            let archive: Arc<dyn Archive> = Arc::new(runs.clone());
+            Archiving { archive, strict: *strict }
+        });
+        let runs = runs.map(|(runs, _)| runs);
+        let directory = Directory::new(plugins, limits, archiving);
         let (stop, agents) = (CancellationToken::new(), directory.stop_guard());
         let serving = rookery_http::serve(listener, directory.clone(), config.http, stop.clone());
         Ok(Self {
@@ -110,6 +132,7 @@ impl Host {
             server: tokio::spawn(serving),
             stop: stop.drop_guard(),
             agents,
+            runs,
         })
     }
 
@@ -140,6 +163,26 @@ impl Host {
             );
             server.abort();
         }
+        if let Some(runs) = self.runs {
+            let closing = tokio::task::spawn_blocking(move || runs.close());
+            if timeout(LAST_BYTES, closing).await.is_err() {
+                tracing::error!("runs were still being written {LAST_BYTES:?} after the last one had ended");
+            }
+        }
         interrupted
     }
+}
+
+/// Opens the runs that were kept, which takes a while where many of them were interrupted.
+async fn open(keeping: Option<Keeping>) -> Result<Option<(rookery_storage::Runs, bool)>, StartError> {
+    let Some(Keeping { settings, strict }) = keeping else { return Ok(None) };
+    let opening = tokio::task::spawn_blocking(move || rookery_storage::Runs::open(&settings));
+    let runs = opening.await.map_err(StartError::Loading)??;
+    if runs.recovered() > 0 {
+        tracing::warn!(
+            runs = runs.recovered(),
+            "the host had stopped before these runs ended; they are interrupted"
+        );
+    }
+    Ok(Some((runs, strict)))
 }

@@ -1,10 +1,11 @@
 //! Rookery's composition root and command line. The binary is [`command::main`]; tests start [`Host`]s of their own.
 
+mod ask;
 pub mod command;
 mod dev;
 mod host;
 mod load;
 mod terminal;
 
-pub use host::{Config, Environment, Host, StartError};
+pub use host::{Config, Environment, Host, Keeping, StartError};
 pub use load::{Loading, Refused};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
-use rookery_core::{AgentId, Event, Generation, Outcome, Prompt, RunId, RunState};
+use rookery_core::{AgentId, Event, Generation, Outcome, Prompt, RunId, RunState, Standing};
 
 /// What is to be written down of a run.
 #[derive(Clone, Debug, Default)]
@@ -41,8 +41,8 @@ pub trait Source: Send + Sync {
     /// Which run.
     fn run(&self) -> RunId;
 
-    /// Hands over everything that was not handed over before. After this the log will call [`Archive::wake`] again
-    /// when it has more.
+    /// Hands over everything that was not handed over before, which may be nothing, and is nothing once the log was
+    /// lost. After this the log will call [`Archive::wake`] again when it has more.
     fn take(&self) -> Batch;
 
     /// What was handed over up to the event of this number is committed, the acceptance included.
@@ -93,6 +93,15 @@ pub struct Query {
     pub limit: usize,
 }
 
+impl Query {
+    /// Whether it asks for a run that stands so. Says nothing of the limit.
+    pub fn matches(&self, state: &RunState) -> bool {
+        self.agent.as_ref().is_none_or(|agent| *agent == state.agent)
+            && self.before.is_none_or(|before| state.run < before)
+            && self.state.is_none_or(|name| name == StateName::from(&state.standing))
+    }
+}
+
 /// A run's state, without its details.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StateName {
@@ -120,6 +129,16 @@ impl StateName {
             Self::Done => "done",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl From<&Standing> for StateName {
+    fn from(standing: &Standing) -> Self {
+        match standing {
+            Standing::Queued(_) => Self::Queued,
+            Standing::Running => Self::Running,
+            Standing::Ended(outcome) => outcome.into(),
         }
     }
 }

@@ -1,48 +1,65 @@
-//! The directory: which plugins are served, and which agents have a task.
+//! The directory: which plugins are served, which agents have a task, and which runs have no end yet.
 //!
 //! Promises: a name leads to exactly one agent, however many ask for it at once; a run is accepted for good or
 //! refused at once; after [`Directory::drain`] every accepted run has its outcome.
-//! Bounded by: [`Limits`]. An agent without an instance and without a run costs nothing.
+//! Bounded by: [`Limits`]. An agent without an instance and without a run costs nothing, nor does a run that has ended.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
 
-use rookery_core::{AgentId, Code, Failure, Generation, Origin, PluginName, Prompt, RunId};
-use tokio::sync::{Semaphore, mpsc};
+use rookery_core::{AgentId, Code, Failure, Generation, Origin, Overlap, PluginName, Prompt, RunId};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::agent::Agent;
+use crate::archive::{Accepted, Archive};
 use crate::budget::Budget;
-use crate::guest::Plugin;
+use crate::guest::{Plugin, Policy};
 use crate::live::Live;
-use crate::log::{self, Reader};
+use crate::log::{Keeping, Log};
+use crate::reader::Reader;
 use crate::run::Run;
 
 /// What one host may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Runs that are queued or running, over all agents. One more is refused as overloaded.
+    /// Runs that are queued or running, or that the archive has not written yet, over all agents. One more is refused as
+    /// overloaded.
     pub runs: usize,
     /// Instances that are live. For one more, the longest idle makes room.
     pub live: usize,
     /// Bytes of prompts of runs that are queued or running. One more is refused as overloaded.
     pub prompts: usize,
-    /// Bytes of events that no reader has read yet, over all runs. Past this, readers that are behind are cut off.
+    /// Bytes of events that no reader has read yet, over all runs, where there is no archive to read them from. Past
+    /// this, readers that are behind are cut off.
     pub unread: usize,
+}
+
+/// Whether and how runs are kept beyond memory.
+#[derive(Clone)]
+pub struct Archiving {
+    /// Where.
+    pub archive: Arc<dyn Archive>,
+    /// Whether readers see nothing that is not committed. Otherwise only the outcome waits for that.
+    pub strict: bool,
 }
 
 /// How long agents may take to let go of their instances once they were told to stop. Dropping one takes less than a
 /// millisecond; this is for a machine under load.
 const LETTING_GO: Duration = Duration::from_secs(5);
 
+/// How long the archive may take to write the outcomes of the last runs. A commit takes milliseconds; this is for a disk
+/// that stalls.
+const WRITING: Duration = Duration::from_secs(5);
+
 /// The way in: everything that is served, by name.
 #[derive(Clone)]
 pub struct Directory {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What a client asks for.
@@ -54,6 +71,12 @@ pub struct Asked {
     pub body: Option<String>,
     /// Who asks.
     pub origin: Origin,
+    /// The client's name for the run; see [`Directory::submit_once`].
+    pub key: Option<String>,
+    /// How long the run may take, where that is less than its plugin's deadline.
+    pub deadline: Option<Duration>,
+    /// Whether the run goes on without a reader, whatever its plugin prefers.
+    pub background: bool,
 }
 
 impl Asked {
@@ -77,6 +100,9 @@ pub(crate) struct Shared {
     pub(crate) live: Arc<Live>,
     /// Fires when whatever still runs shall end now.
     pub(crate) stopping: CancellationToken,
+    pub(crate) archiving: Option<Archiving>,
+    /// Held while a run with a key is submitted, so that two with the same key cannot both be the first.
+    pub(crate) keyed: tokio::sync::Mutex<()>,
     agents: Mutex<Agents>,
     plugins: BTreeMap<PluginName, Arc<dyn Plugin>>,
     limits: Limits,
@@ -86,22 +112,42 @@ pub(crate) struct Shared {
     unread: Arc<Budget>,
     generations: AtomicU64,
     tasks: TaskTracker,
+    /// Wakes who waits until no run is unsettled.
+    settled: Notify,
 }
 
 #[derive(Default)]
-struct Agents {
+pub(crate) struct Agents {
     draining: bool,
-    mailboxes: HashMap<AgentId, mpsc::Sender<Box<Run>>>,
+    known: HashMap<AgentId, Known>,
+    /// Runs whose logs are not settled: they have no outcome, or it is not committed.
+    pub(crate) runs: HashMap<RunId, Arc<Log>>,
+}
+
+/// An agent that has a task.
+struct Known {
+    mailbox: mpsc::Sender<Box<Run>>,
+    /// How many runs were accepted, and how many have left the mailbox.
+    accepted: u64,
+    turn: Arc<AtomicU64>,
+    /// Those of them that may have no outcome.
+    unfinished: Vec<Arc<Log>>,
 }
 
 impl Directory {
     /// A directory that serves these plugins.
-    pub fn new(plugins: BTreeMap<PluginName, Arc<dyn Plugin>>, limits: Limits) -> Self {
+    pub fn new(
+        plugins: BTreeMap<PluginName, Arc<dyn Plugin>>,
+        limits: Limits,
+        archiving: Option<Archiving>,
+    ) -> Self {
         let limits = Limits { live: limits.live.min(Semaphore::MAX_PERMITS), ..limits };
         Self {
             shared: Arc::new(Shared {
                 live: Arc::new(Live::new(limits.live)),
                 stopping: CancellationToken::new(),
+                archiving,
+                keyed: tokio::sync::Mutex::default(),
                 agents: Mutex::default(),
                 plugins,
                 limits,
@@ -110,6 +156,7 @@ impl Directory {
                 unread: Arc::new(Budget::new(limits.unread)),
                 generations: AtomicU64::new(0),
                 tasks: TaskTracker::new(),
+                settled: Notify::new(),
             }),
         }
     }
@@ -118,38 +165,45 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// When the plugin is unknown, the agent's mailbox full, the host full, or stopping. The run was not accepted
-    /// then, and nothing of it happens.
+    /// When the plugin is unknown, the agent busy and its plugin wants no more then, its mailbox full, the host full, or
+    /// stopping. The run was not accepted then, and nothing of it happens.
     pub fn submit(&self, agent: &AgentId, asked: Asked) -> Result<Submitted, Failure> {
         let shared = &self.shared;
         let plugin = shared.plugins.get(&agent.plugin).ok_or_else(|| unknown(&agent.plugin))?;
         let policy = plugin.policy();
         let memory = shared.prompts.share(asked.size()).ok_or_else(overloaded)?;
-        let (reply, events) = log::new(policy.output, shared.unread.clone());
         let run = RunId::new();
-        let prompt = Prompt { run, text: asked.text, body: asked.body, origin: asked.origin };
 
         let mut agents = shared.agents();
         if agents.draining {
             return Err(Failure::new(Code::Draining, "the host is stopping and takes no new runs"));
         }
-        if shared.runs.len() >= shared.limits.runs {
+        // Those that have ended and are not written yet count too: an archive that stalls must not fill the memory.
+        if shared.runs.len().max(agents.runs.len()) >= shared.limits.runs {
             return Err(overloaded());
         }
-        let mailbox = agents.mailboxes.entry(agent.clone()).or_insert_with(|| {
-            let (mailbox, incoming) = mpsc::channel(policy.queue);
-            let task = Agent {
-                id: agent.clone(),
-                plugin: plugin.clone(),
-                mailbox: incoming,
-                shared: shared.clone(),
-            };
-            shared.tasks.spawn(task.live());
-            mailbox
-        });
+        let Agents { known, runs, .. } = &mut *agents;
+        let known = known.entry(agent.clone()).or_insert_with(|| shared.start(agent, plugin, policy.queue));
+        let interrupted = known.make_way(agent, policy.overlap)?;
         // Reserved before the run is made: a run that exists has been accepted.
-        let permit = mailbox.try_reserve().map_err(|_| mailbox_full(agent, policy.queue))?;
-        permit.send(Box::new(Run::new(prompt, reply, (shared.runs.token(), memory))));
+        let permit = known.mailbox.try_reserve().map_err(|_| mailbox_full(agent, policy.queue))?;
+        let deadline = asked.deadline;
+        let cancel_on_detach = policy.cancel_on_detach && !asked.background;
+        let prompt = Prompt { run, text: asked.text, body: asked.body, origin: asked.origin };
+        let accepted = Accepted { agent: agent.clone(), prompt, at: SystemTime::now(), key: asked.key };
+        let log = shared.open(accepted, policy, (known.accepted, known.turn.clone()));
+        known.accepted += 1;
+        known.unfinished.push(log.clone());
+        runs.insert(run, log.clone());
+        let events = Reader::live(log.clone(), 0);
+        log.lock().cancel_on_detach = cancel_on_detach;
+        permit.send(Box::new(Run::new(log.clone(), deadline, (shared.runs.token(), memory))));
+        drop(agents);
+        // Not under the lock, which an archive needs that loses a log at once.
+        log.wake_archive();
+        for log in interrupted {
+            log.cancel();
+        }
         Ok(Submitted { run, events })
     }
 
@@ -173,8 +227,8 @@ impl Directory {
         self.shared.agents().draining
     }
 
-    /// Takes no new runs, gives those it has `grace` to end, ends the rest as interrupted, and drops all instances.
-    /// Returns how many runs were interrupted.
+    /// Takes no new runs, gives those it has `grace` to end, ends the rest as interrupted, drops all instances, and waits
+    /// until the archive has written it all. Returns how many runs were interrupted.
     pub async fn drain(&self, grace: Duration) -> usize {
         let shared = &self.shared;
         shared.agents().draining = true;
@@ -184,6 +238,9 @@ impl Directory {
         shared.tasks.close();
         if timeout(LETTING_GO, shared.tasks.wait()).await.is_err() {
             tracing::error!("agents were still busy {LETTING_GO:?} after they were told to stop");
+        }
+        if timeout(WRITING, shared.all_settled()).await.is_err() {
+            tracing::error!("the archive did not write the outcomes of all runs within {WRITING:?}");
         }
         left
     }
@@ -198,16 +255,104 @@ impl Directory {
         self.shared.runs.len()
     }
 
+    /// How many runs are not settled.
+    #[cfg(test)]
+    pub(crate) fn unsettled_count(&self) -> usize {
+        self.shared.agents().runs.len()
+    }
+
+    /// How many bytes of this unsettled run are in memory, and how many of them are not committed.
+    #[cfg(test)]
+    pub(crate) fn kept(&self, run: RunId) -> Option<(usize, usize)> {
+        self.shared.agents().runs.get(&run).map(|log| log.kept())
+    }
+
     /// How many agents have a task.
     #[cfg(test)]
     pub(crate) fn known(&self) -> usize {
-        self.shared.agents().mailboxes.len()
+        self.shared.agents().known.len()
+    }
+}
+
+impl Known {
+    /// Which of the agent's runs have to be cancelled since another one comes.
+    fn make_way(&mut self, agent: &AgentId, overlap: Overlap) -> Result<Vec<Arc<Log>>, Failure> {
+        self.unfinished.retain(|log| !log.has_ended());
+        match overlap {
+            Overlap::Queue => Ok(Vec::new()),
+            Overlap::Reject if self.unfinished.is_empty() => Ok(Vec::new()),
+            Overlap::Reject => {
+                let message = format!(
+                    "agent `{agent}` is busy and takes one run at a time; ask again when it has ended"
+                );
+                Err(Failure::new(Code::Busy, message))
+            }
+            Overlap::Interrupt => Ok(self.unfinished.clone()),
+        }
     }
 }
 
 impl Shared {
-    fn agents(&self) -> MutexGuard<'_, Agents> {
+    pub(crate) fn agents(&self) -> MutexGuard<'_, Agents> {
         self.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts an agent's task.
+    fn start(self: &Arc<Self>, id: &AgentId, plugin: &Arc<dyn Plugin>, queue: usize) -> Known {
+        let (mailbox, incoming) = mpsc::channel(queue);
+        let turn = Arc::<AtomicU64>::default();
+        let task = Agent {
+            id: id.clone(),
+            plugin: plugin.clone(),
+            mailbox: incoming,
+            turn: turn.clone(),
+            shared: self.clone(),
+        };
+        self.tasks.spawn(task.live());
+        Known { mailbox, accepted: 0, turn, unfinished: Vec::new() }
+    }
+
+    fn open(self: &Arc<Self>, accepted: Accepted, policy: Policy, turn: (u64, Arc<AtomicU64>)) -> Arc<Log> {
+        let archiving = self.archiving.as_ref();
+        let keeping = Keeping {
+            output: policy.output,
+            unread: self.unread.clone(),
+            archive: archiving.map(|archiving| archiving.archive.clone()),
+            strict: archiving.is_some_and(|archiving| archiving.strict),
+        };
+        let (shared, agent): (Weak<Self>, _) = (Arc::downgrade(self), accepted.agent.clone());
+        Log::open(accepted, keeping, turn, move |run| {
+            if let Some(shared) = shared.upgrade() {
+                shared.settled(&agent, run);
+            }
+        })
+    }
+
+    /// Forgets a run that has ended and been written.
+    fn settled(&self, agent: &AgentId, run: RunId) {
+        let mut agents = self.agents();
+        let log = agents.runs.remove(&run);
+        if let Some(known) = agents.known.get_mut(agent) {
+            known.unfinished.retain(|log| !log.has_ended());
+        }
+        let all = agents.runs.is_empty();
+        drop(agents);
+        drop(log);
+        if all {
+            self.settled.notify_waiters();
+        }
+    }
+
+    async fn all_settled(&self) {
+        loop {
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            if self.agents().runs.is_empty() {
+                return;
+            }
+            settled.await;
+        }
     }
 
     pub(crate) fn next_generation(&self) -> Generation {
@@ -224,7 +369,7 @@ impl Shared {
         let mut agents = self.agents();
         let run = mailbox.try_recv().ok();
         if run.is_none() {
-            agents.mailboxes.remove(id);
+            agents.known.remove(id);
         }
         run
     }
@@ -232,8 +377,8 @@ impl Shared {
     /// Forgets an agent whose mailbox is closed. One that has come to be under the same name since then stays.
     pub(crate) fn forget_gone(&self, id: &AgentId) {
         let mut agents = self.agents();
-        if agents.mailboxes.get(id).is_some_and(mpsc::Sender::is_closed) {
-            agents.mailboxes.remove(id);
+        if agents.known.get(id).is_some_and(|known| known.mailbox.is_closed()) {
+            agents.known.remove(id);
         }
     }
 }
@@ -257,7 +402,11 @@ mod tests {
     use super::*;
 
     fn shared() -> Arc<Shared> {
-        Directory::new(BTreeMap::new(), Limits { runs: 1, live: 1, prompts: 1, unread: 1 }).shared
+        Directory::new(BTreeMap::new(), Limits { runs: 1, live: 1, prompts: 1, unread: 1 }, None).shared
+    }
+
+    fn known(mailbox: mpsc::Sender<Box<Run>>) -> Known {
+        Known { mailbox, accepted: 0, turn: Arc::default(), unfinished: Vec::new() }
     }
 
     fn agent() -> AgentId {
@@ -268,20 +417,20 @@ mod tests {
     fn an_agent_is_forgotten_at_the_very_moment_when_it_finds_no_run() {
         let shared = shared();
         let (mailbox, mut incoming) = mpsc::channel(1);
-        shared.agents().mailboxes.insert(agent(), mailbox);
+        shared.agents().known.insert(agent(), known(mailbox));
         assert!(shared.take_or_forget(&agent(), &mut incoming).is_none());
-        assert!(shared.agents().mailboxes.is_empty(), "a later run would be lost in its mailbox");
+        assert!(shared.agents().known.is_empty(), "a later run would be lost in its mailbox");
     }
 
     #[test]
     fn of_two_agents_of_one_name_only_the_one_that_is_gone_is_forgotten() {
         let shared = shared();
         let (mailbox, incoming) = mpsc::channel(1);
-        shared.agents().mailboxes.insert(agent(), mailbox);
+        shared.agents().known.insert(agent(), known(mailbox));
         shared.forget_gone(&agent());
-        assert_eq!(shared.agents().mailboxes.len(), 1);
+        assert_eq!(shared.agents().known.len(), 1);
         drop(incoming);
         shared.forget_gone(&agent());
-        assert_eq!(shared.agents().mailboxes.len(), 0);
+        assert_eq!(shared.agents().known.len(), 0);
     }
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use rookery_core::{AgentId, Failure, Generation, Prompt};
+use rookery_core::{AgentId, Failure, Generation, Overlap, Prompt};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::log::Reply;
+use crate::reply::Reply;
 
 /// How a plugin wants its agents' runs to be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,12 @@ pub struct Policy {
     pub deadline: Duration,
     /// How many bytes a run may write, counted as [`rookery_core::Chunk::size`] does.
     pub output: usize,
+    /// What happens to a run that comes while another one is queued or running.
+    pub overlap: Overlap,
+    /// Whether a run is cancelled when the last of its readers leaves.
+    pub cancel_on_detach: bool,
+    /// How long a guest may take to return after its run was cancelled, before its instance is dropped.
+    pub grace: Duration,
 }
 
 /// A loaded plugin, from which instances are launched.
@@ -52,7 +58,7 @@ pub struct Call {
     pub prompt: Prompt,
     /// Where the guest writes.
     pub reply: Reply,
-    /// Fires when the run has its outcome: whatever the run still has open must end.
+    /// Fires when the run was cancelled, or has its outcome: whatever the run still has open must end.
     pub ended: CancellationToken,
     /// Takes what the guest returned.
     pub answer: oneshot::Sender<Result<(), Failure>>,

@@ -12,9 +12,15 @@ mod directory;
 pub mod guest;
 mod live;
 mod log;
+mod reader;
+mod reply;
 mod run;
+mod runs;
+mod source;
 #[cfg(test)]
 mod tests;
 
-pub use directory::{Asked, Directory, Limits, Submitted};
-pub use log::{Cut, Reader, Refusal, Reply};
+pub use directory::{Archiving, Asked, Directory, Limits, Submitted};
+pub use log::{Cancelling, Refusal};
+pub use reader::{Cut, Reader};
+pub use reply::Reply;

@@ -1,28 +1,43 @@
-//! A run's log: the events a guest wrote, in order, for readers that follow at their own pace.
+//! A run's log: the events a guest wrote, in order, and how the run stands.
 //!
-//! Promises: events reach every reader in order, numbered without a gap; writing never waits for a reader; after the
-//! outcome nothing is taken any more.
-//! Bounded by: the run's output limit, and over all runs of the host by a [`Budget`] beside an [`ALLOWANCE`] for each.
-//! An event is kept only until every reader has it, and not at all where there is no reader.
-//! Costs: when the host-wide budget is used up, the readers of the run that wants to write are cut off; the run
-//! itself goes on.
+//! Promises: events are numbered without a gap; writing never waits for a reader; exactly one outcome, and nothing after
+//! it. With an archive, the outcome is shown to readers only when the whole run is committed.
+//! Bounded by: the run's output limit. With an archive, what is committed is kept in memory only up to [`WINDOW`], and
+//! a guest that is [`AHEAD`] of the archive is to be held ([`Reply::room`]). Without one, what has not been read is
+//! kept, by a [`Budget`] over all runs beside an [`ALLOWANCE`] for each; when it is used up, the readers of the run that
+//! wants to write are cut off, and the run goes on.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
+use std::time::SystemTime;
 
-use rookery_core::{Chunk, Event, Item, LONGEST_TEXT, Outcome};
+use rookery_core::{
+    Chunk, Code, Event, Failure, Generation, Item, LONGEST_TEXT, Outcome, RunId, RunState, Standing, Stop,
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
+use crate::archive::{Accepted, Archive};
 use crate::budget::Budget;
+use crate::source::Kept;
 
 /// What every run may hold unread beside the budget, in bytes. A page of text: so much that an ordinary stream is never
 /// cut off because of a flood elsewhere, so little that all runs of a host together hold some hundred MiB of it.
 const ALLOWANCE: usize = 16 * 1024;
 
+/// How much of what is committed stays in memory for readers that come back, in bytes. Most runs fit whole; of a longer
+/// one, who is further behind reads from the archive.
+pub(crate) const WINDOW: usize = 64 * 1024;
+
+/// How far a guest may be ahead of the archive, in bytes. A commit takes milliseconds, in which a model writes a page.
+const AHEAD: usize = 1 << 20;
+
 /// Why a chunk was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The run has its outcome already.
+    /// The run is over for its client: it was cancelled, or has its outcome.
     Cancelled,
     /// The run's output would exceed its limit; the run will fail.
     TooLarge,
@@ -30,80 +45,216 @@ pub enum Refusal {
     Invalid,
 }
 
-/// The reader was cut off: the host had no memory left for what it had not read. The run goes on without it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cut;
-
-/// The guest's end of a log.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    log: Arc<Log>,
+/// What is asked of a log.
+#[derive(Clone)]
+pub(crate) struct Keeping {
+    /// How many bytes the guest may write.
+    pub(crate) output: usize,
+    /// What unread events of all runs share, where there is no archive.
+    pub(crate) unread: Arc<Budget>,
+    /// Where the log is kept.
+    pub(crate) archive: Option<Arc<dyn Archive>>,
+    /// Whether readers see nothing that is not committed.
+    pub(crate) strict: bool,
 }
 
-/// A client's end of a log. Dropping it detaches; the run goes on.
-#[derive(Debug)]
-pub struct Reader {
-    log: Arc<Log>,
-    place: usize,
-}
-
-#[derive(Debug)]
-struct Log {
-    budget: Arc<Budget>,
-    limit: usize,
+/// A run's log.
+pub(crate) struct Log {
+    pub(crate) accepted: Arc<Accepted>,
+    pub(crate) keeping: Keeping,
+    /// Fires when the run was cancelled while it ran.
+    pub(crate) cancelling: CancellationToken,
+    /// How many runs of the agent were accepted before this one, and how many have left the mailbox.
+    place: u64,
+    turn: Arc<AtomicU64>,
+    /// Called when the run has its outcome and nothing more will be written of it.
+    settled: Box<dyn Fn(RunId) + Send + Sync>,
+    /// Wakes who waits for the archive.
+    pub(crate) progress: Notify,
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
-struct State {
-    /// What some reader has not read yet; the last one has the id `next - 1`.
-    unread: VecDeque<Arc<Event>>,
+/// What the log knows. Everything below happens under its lock.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// The newest events; the last one has the id `next - 1`.
+    pub(crate) kept: VecDeque<Arc<Event>>,
     /// What those count.
     bytes: usize,
-    next: u64,
+    pub(crate) next: u64,
     written: usize,
-    ended: bool,
+    pub(crate) started: Option<(SystemTime, Generation)>,
+    pub(crate) ended: Option<SystemTime>,
+    cancelled: bool,
     too_large: bool,
+    pub(crate) archived: Archived,
     /// Freed places are used again, so that the places of the others stay what they are.
-    readers: Vec<Option<Place>>,
+    pub(crate) readers: Vec<Option<Place>>,
+    /// Whether the run shall be cancelled when its last reader leaves.
+    pub(crate) cancel_on_detach: bool,
 }
 
+/// How far the archive has come.
+#[derive(Debug, Default)]
+pub(crate) struct Archived {
+    /// The archive has been woken, and has not come yet.
+    pub(crate) woken: bool,
+    /// The acceptance, the start and the events up to this one were handed over.
+    pub(crate) took_acceptance: bool,
+    pub(crate) took_start: bool,
+    pub(crate) taken: u64,
+    /// Bytes that were not committed yet.
+    ahead: usize,
+    /// What is committed; none while not even the acceptance is.
+    pub(crate) committed: Option<u64>,
+    /// Nothing more can be written.
+    pub(crate) lost: bool,
+}
+
+/// A reader's place.
 #[derive(Debug)]
-struct Place {
-    next: u64,
-    waker: Option<Waker>,
-    cut: bool,
+pub(crate) struct Place {
+    pub(crate) next: u64,
+    pub(crate) waker: Option<Waker>,
+    pub(crate) cut: bool,
 }
 
-/// A log whose guest may write `limit` bytes, with its first reader.
-pub(crate) fn new(limit: usize, budget: Arc<Budget>) -> (Reply, Reader) {
-    let first = Place { next: 1, waker: None, cut: false };
-    let state = State {
-        unread: VecDeque::new(),
-        bytes: 0,
-        next: 1,
-        written: 0,
-        ended: false,
-        too_large: false,
-        readers: vec![Some(first)],
-    };
-    let log = Arc::new(Log { budget, limit, state: Mutex::new(state) });
-    (Reply { log: log.clone() }, Reader { log, place: 0 })
+/// What became of a wish to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelling {
+    /// The run had its outcome already.
+    Over,
+    /// It will never start.
+    NeverStarts,
+    /// The guest has been told.
+    Told,
 }
 
-impl Reply {
-    /// Appends a chunk and wakes the readers.
-    ///
-    /// # Errors
-    ///
-    /// When the run is over, the chunk not well formed, or the output too large.
-    pub fn write(&self, chunk: Chunk) -> Result<(), Refusal> {
+impl Log {
+    /// A log that has just been opened. The archive has not heard of it yet: see [`Log::wake_archive`].
+    pub(crate) fn open(
+        accepted: Accepted,
+        keeping: Keeping,
+        (place, turn): (u64, Arc<AtomicU64>),
+        settled: impl Fn(RunId) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            accepted: Arc::new(accepted),
+            keeping,
+            cancelling: CancellationToken::new(),
+            place,
+            turn,
+            settled: Box::new(settled),
+            progress: Notify::new(),
+            state: Mutex::new(State { next: 1, ..State::default() }),
+        })
+    }
+
+    pub(crate) fn run(&self) -> RunId {
+        self.accepted.prompt.run
+    }
+
+    /// Notes that the run's turn has come. False where it has its outcome already.
+    pub(crate) fn start(self: &Arc<Self>, generation: Generation) -> bool {
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            return false;
+        }
+        state.started = Some((SystemTime::now(), generation));
+        drop(state);
+        self.wake_archive();
+        true
+    }
+
+    /// Decides the outcome. Only the first one counts; says whether this was it.
+    pub(crate) fn end(self: &Arc<Self>, outcome: Outcome) -> bool {
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            return false;
+        }
+        state.ended = Some(SystemTime::now());
+        state.append(Item::Outcome(outcome), 0, self);
+        drop(state);
+        self.progress.notify_waiters();
+        self.wake_archive();
+        self.settle();
+        true
+    }
+
+    /// Cancels the run: one that has not started ends here and now, one that runs is told.
+    pub(crate) fn cancel(self: &Arc<Self>) -> Cancelling {
+        let mut state = self.lock();
+        if state.ended.is_some() {
+            return Cancelling::Over;
+        }
+        if state.started.is_none() {
+            drop(state);
+            self.end(Outcome::Cancelled(Stop::BeforeStart));
+            return Cancelling::NeverStarts;
+        }
+        state.cancelled = true;
+        drop(state);
+        self.cancelling.cancel();
+        Cancelling::Told
+    }
+
+    /// Whether the run has its outcome.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().ended.is_some()
+    }
+
+    /// Whether the run was cancelled while it ran.
+    pub(crate) fn cancelled(&self) -> bool {
+        self.lock().cancelled
+    }
+
+    /// Whether a chunk was refused as too large, so that what was written is not the whole answer.
+    pub(crate) fn too_large(&self) -> bool {
+        self.lock().too_large
+    }
+
+    /// How the run stands.
+    pub(crate) fn state(&self) -> RunState {
+        let state = self.lock();
+        let shown = state.visible(&self.keeping) - 1;
+        let outcome =
+            state.kept.back().filter(|event| event.id <= shown).and_then(|event| match &event.item {
+                Item::Outcome(outcome) => Some(outcome.clone()),
+                Item::Chunk(_) => None,
+            });
+        let before = self.place.saturating_sub(self.turn.load(Ordering::Relaxed));
+        let standing = match (outcome, state.started) {
+            (Some(outcome), _) => Standing::Ended(outcome),
+            (None, Some(_)) => Standing::Running,
+            (None, None) => Standing::Queued(usize::try_from(before).unwrap_or(usize::MAX)),
+        };
+        RunState {
+            run: self.run(),
+            agent: self.accepted.agent.clone(),
+            origin: self.accepted.prompt.origin.clone(),
+            prompt: self.accepted.prompt.text.clone(),
+            submitted: self.accepted.at,
+            started: state.started,
+            ended: state.ended.filter(|_| matches!(standing, Standing::Ended(_))),
+            standing,
+            events: shown,
+        }
+    }
+
+    /// How many bytes are in memory, and how many of them are not committed.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.kept.iter().map(|event| size(event)).sum(), state.archived.ahead)
+    }
+
+    pub(crate) fn write(self: &Arc<Self>, chunk: Chunk) -> Result<(), Refusal> {
         let size = chunk.size();
-        let mut state = self.log.lock();
-        if state.ended {
+        let mut state = self.lock();
+        if state.ended.is_some() || state.cancelled {
             return Err(Refusal::Cancelled);
         }
-        if state.too_large || state.written.saturating_add(size) > self.log.limit {
+        if state.too_large || state.written.saturating_add(size) > self.keeping.output {
             state.too_large = true;
             return Err(Refusal::TooLarge);
         }
@@ -112,160 +263,107 @@ impl Reply {
         }
         if size <= LONGEST_TEXT {
             state.written += size;
-            state.append(Item::Chunk(chunk), size, &self.log.budget);
-            return Ok(());
+            state.append(Item::Chunk(chunk), size, self);
+        } else {
+            let Some(pieces) = chunk.pieces() else {
+                state.too_large = true;
+                return Err(Refusal::TooLarge);
+            };
+            state.written += size;
+            for piece in pieces {
+                let size = piece.size();
+                state.append(Item::Chunk(piece), size, self);
+            }
         }
-        let Some(pieces) = chunk.pieces() else {
-            state.too_large = true;
-            return Err(Refusal::TooLarge);
-        };
-        state.written += size;
-        for piece in pieces {
-            let size = piece.size();
-            state.append(Item::Chunk(piece), size, &self.log.budget);
-        }
+        drop(state);
+        self.wake_archive();
         Ok(())
     }
 
-    /// Whether a chunk was refused as too large, so that what was written is not the whole answer.
-    pub(crate) fn too_large(&self) -> bool {
-        self.log.lock().too_large
-    }
-
-    /// Appends the outcome. Only the first one counts; says whether this was it.
-    pub(crate) fn end(&self, outcome: Outcome) -> bool {
-        let mut state = self.log.lock();
-        if state.ended {
-            return false;
-        }
-        state.ended = true;
-        state.append(Item::Outcome(outcome), 0, &self.log.budget);
-        true
-    }
-}
-
-impl Reader {
-    /// Moves events that have not been read into `into`, until they count `bytes` or more. Ready with `Ok(true)` when
-    /// it moved some, with `Ok(false)` when the outcome has been read before; there is nothing more then.
-    ///
-    /// # Errors
-    ///
-    /// When the reader was cut off.
-    pub fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        into: &mut Vec<Arc<Event>>,
-        bytes: usize,
-    ) -> Poll<Result<bool, Cut>> {
-        let mut state = self.log.lock();
-        let state = &mut *state;
-        let oldest = state.next - state.unread.len() as u64;
-        let Some(place) = state.readers.get_mut(self.place).and_then(Option::as_mut) else {
-            return Poll::Ready(Err(Cut));
-        };
-        if place.cut {
-            return Poll::Ready(Err(Cut));
-        }
-        if place.next == state.next {
-            if state.ended {
-                return Poll::Ready(Ok(false));
-            }
-            if !place.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                place.waker = Some(cx.waker().clone());
-            }
-            return Poll::Pending;
-        }
-        // Places never fall behind what is kept: `trim` keeps what the slowest of them needs.
-        let skip = usize::try_from(place.next - oldest).unwrap_or(usize::MAX);
-        let mut taken = 0;
-        for event in state.unread.iter().skip(skip) {
-            into.push(event.clone());
-            place.next = event.id + 1;
-            taken += size(event);
-            if taken >= bytes {
-                break;
-            }
-        }
-        state.trim(&self.log.budget);
-        Poll::Ready(Ok(true))
-    }
-
-    /// Waits for the outcome without reading anything: what the run writes in the meantime stays in the log, and counts
-    /// as unread.
-    ///
-    /// # Errors
-    ///
-    /// When the reader was cut off.
-    pub async fn ended(&mut self) -> Result<(), Cut> {
-        std::future::poll_fn(|cx| {
-            let mut state = self.log.lock();
-            let ended = state.ended;
-            match state.readers.get_mut(self.place).and_then(Option::as_mut) {
-                Some(place) if !place.cut => {
-                    if ended {
-                        return Poll::Ready(Ok(()));
-                    }
-                    place.waker = Some(cx.waker().clone());
-                    Poll::Pending
-                }
-                _ => Poll::Ready(Err(Cut)),
-            }
-        })
-        .await
-    }
-
-    /// What has not been read, without reading it: it stays in the log until it is.
-    pub fn peek(&self) -> Vec<Arc<Event>> {
-        let state = self.log.lock();
-        let next =
-            state.readers.get(self.place).and_then(Option::as_ref).map_or(u64::MAX, |place| place.next);
-        state.unread.iter().filter(|event| event.id >= next).cloned().collect()
-    }
-
-    /// The next event; none after the outcome.
-    ///
-    /// # Errors
-    ///
-    /// When the reader was cut off.
-    pub async fn next(&mut self) -> Result<Option<Arc<Event>>, Cut> {
-        let mut one = Vec::with_capacity(1);
-        std::future::poll_fn(|cx| self.poll_read(cx, &mut one, 1)).await?;
-        Ok(one.pop())
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        let mut state = self.log.lock();
-        if let Some(place) = state.readers.get_mut(self.place) {
-            *place = None;
-        }
-        state.trim(&self.log.budget);
-    }
-}
-
-impl Log {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics with the lock held; if something did, the state would still be whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the archive, if it does not know already, that there is something.
+    pub(crate) fn wake_archive(self: &Arc<Self>) {
+        let Some(archive) = &self.keeping.archive else { return };
+        let mut state = self.lock();
+        if !state.archived.lost && !std::mem::replace(&mut state.archived.woken, true) {
+            drop(state);
+            archive.wake(Arc::new(Kept(self.clone())));
+        }
+    }
+
+    /// The archive has got no further than this and never will: the run ends with that, unless its readers have seen
+    /// another end.
+    pub(crate) fn give_up(self: &Arc<Self>, why: &str) {
+        let mut state = self.lock();
+        if state.archived.lost {
+            return;
+        }
+        let hidden = state.ended.is_some() && state.visible(&self.keeping) < state.next;
+        if hidden {
+            state.take_back();
+        }
+        while self.keeping.strict && state.archived.committed.unwrap_or(0) + 1 < state.next {
+            state.take_back();
+        }
+        state.archived.lost = true;
+        if hidden || state.ended.is_none() {
+            state.ended = Some(SystemTime::now());
+            let failure =
+                Failure::new(Code::Internal, format!("the host could not keep the log of this run: {why}"));
+            state.append(Item::Outcome(Outcome::Failed(failure)), 0, self);
+        }
+        state.wake_readers();
+        drop(state);
+        self.cancelling.cancel();
+        self.progress.notify_waiters();
+        self.settle();
+    }
+
+    /// Says that it is settled, if it is.
+    pub(crate) fn settle(&self) {
+        let state = self.lock();
+        let written = self.keeping.archive.is_none()
+            || state.archived.lost
+            || state.archived.committed == Some(state.next - 1);
+        if state.ended.is_some() && written {
+            drop(state);
+            (self.settled)(self.run());
+        }
     }
 }
 
 impl State {
-    fn append(&mut self, item: Item, size: usize, budget: &Budget) {
+    fn append(&mut self, item: Item, size: usize, log: &Log) {
         let event = Event { id: self.next, item };
         self.next += 1;
-        // Nobody will ever read it: not even the memory for it is needed.
-        if self.places().next().is_none() {
-            return;
-        }
-        // The outcome counts nothing: it is one small event, and a reader that came this far shall have it.
-        if size > 0 && !budget.take(beyond(self.bytes + size) - beyond(self.bytes)) {
-            self.cut(budget);
-            return;
+        match &log.keeping.archive {
+            Some(_) => self.archived.ahead += size,
+            // Nobody will ever read it: not even the memory for it is needed. The outcome is what is known of the run.
+            None if size > 0 && self.places().next().is_none() => return self.forget(log),
+            // The outcome counts nothing: it is one small event, and a reader that came this far shall have it.
+            None if size > 0 && !log.keeping.unread.take(beyond(self.bytes + size) - beyond(self.bytes)) => {
+                return self.cut(log);
+            }
+            None => {}
         }
         self.bytes += size;
-        self.unread.push_back(Arc::new(event));
+        self.kept.push_back(Arc::new(event));
+        self.wake_readers();
+    }
+
+    /// Takes back the last event, which no reader has seen.
+    fn take_back(&mut self) {
+        if let Some(event) = self.kept.pop_back() {
+            self.bytes -= size(&event);
+            self.next = event.id;
+        }
+    }
+
+    pub(crate) fn wake_readers(&mut self) {
         for place in self.places() {
             if let Some(waker) = place.waker.take() {
                 waker.wake();
@@ -273,26 +371,80 @@ impl State {
         }
     }
 
-    fn places(&mut self) -> impl Iterator<Item = &mut Place> {
+    pub(crate) fn places(&mut self) -> impl Iterator<Item = &mut Place> {
         self.readers.iter_mut().flatten().filter(|place| !place.cut)
     }
 
-    fn cut(&mut self, budget: &Budget) {
+    /// The id before which readers may see events.
+    pub(crate) fn visible(&self, keeping: &Keeping) -> u64 {
+        if keeping.archive.is_none() || self.archived.lost {
+            return self.next;
+        }
+        let committed = self.archived.committed.unwrap_or(0) + 1;
+        match () {
+            () if keeping.strict => committed,
+            () if self.ended.is_some() && committed < self.next => self.next - 1,
+            () => self.next,
+        }
+    }
+
+    /// Whether the run cannot be forgotten any more, as far as that can be had.
+    pub(crate) fn is_kept(&self, keeping: &Keeping) -> bool {
+        keeping.archive.is_none() || self.archived.lost || self.archived.committed.is_some()
+    }
+
+    /// The id of the oldest event in memory.
+    pub(crate) fn oldest(&self) -> u64 {
+        self.next - self.kept.len() as u64
+    }
+
+    fn cut(&mut self, log: &Log) {
         for place in self.places() {
             place.cut = true;
             if let Some(waker) = place.waker.take() {
                 waker.wake();
             }
         }
-        self.trim(budget);
+        self.forget(log);
     }
 
-    /// Forgets what every reader has read.
-    fn trim(&mut self, budget: &Budget) {
+    /// Notes that events up to this one are committed.
+    pub(crate) fn commit(&mut self, up_to: u64, log: &Log) {
+        let before = self.archived.committed.unwrap_or(0);
+        let newly = self.kept.iter().filter(|event| event.id > before && event.id <= up_to);
+        let bytes: usize = newly.map(|event| size(event)).sum();
+        self.archived.ahead = self.archived.ahead.saturating_sub(bytes);
+        self.archived.committed = Some(before.max(up_to));
+        self.forget(log);
+    }
+
+    /// Whether the guest is not too far ahead of the archive.
+    pub(crate) fn has_room(&self) -> bool {
+        self.archived.lost || self.archived.ahead <= AHEAD
+    }
+
+    /// Whether a guest that was held may go on.
+    pub(crate) fn holds_nobody(&self) -> bool {
+        self.has_room() || self.ended.is_some()
+    }
+
+    /// Forgets what need not be in memory any more.
+    pub(crate) fn forget(&mut self, log: &Log) {
         let slowest = self.places().map(|place| place.next).min().unwrap_or(u64::MAX);
-        while let Some(event) = self.unread.pop_front_if(|event| event.id < slowest) {
+        let archive = log.keeping.archive.is_some() && !self.archived.lost;
+        let committed = self.archived.committed.unwrap_or(0);
+        let last = if self.ended.is_some() { self.next - 1 } else { u64::MAX };
+        loop {
+            let over = self.bytes > WINDOW;
+            let gone = |event: &mut Arc<Event>| match archive {
+                true => event.id <= committed && over,
+                false => event.id < slowest && event.id != last,
+            };
+            let Some(event) = self.kept.pop_front_if(gone) else { return };
             let left = self.bytes - size(&event);
-            budget.give(beyond(self.bytes) - beyond(left));
+            if log.keeping.archive.is_none() {
+                log.keeping.unread.give(beyond(self.bytes) - beyond(left));
+            }
             self.bytes = left;
         }
     }
@@ -303,8 +455,8 @@ fn beyond(bytes: usize) -> usize {
     bytes.saturating_sub(ALLOWANCE)
 }
 
-/// What an event counts against the budget.
-fn size(event: &Event) -> usize {
+/// What an event counts.
+pub(crate) fn size(event: &Event) -> usize {
     match &event.item {
         Item::Chunk(chunk) => chunk.size(),
         Item::Outcome(_) => 0,
@@ -313,26 +465,41 @@ fn size(event: &Event) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use rookery_core::Stop;
+    use rookery_core::{AgentId, Origin, Prompt};
 
     use super::*;
+    use crate::reader::{Cut, Reader};
 
     fn text(text: &str) -> Chunk {
         Chunk::Text(text.into())
     }
 
-    fn log(limit: usize, budget: usize) -> (Reply, Reader, Arc<Budget>) {
-        let budget = Arc::new(Budget::new(budget));
-        let (reply, reader) = new(limit, budget.clone());
-        (reply, reader, budget)
+    /// A chunk that uses up the allowance, so that everything after it counts.
+    fn page() -> Chunk {
+        text(&"x".repeat(ALLOWANCE - text("").size()))
+    }
+
+    fn accepted() -> Accepted {
+        let agent = AgentId { plugin: "p".parse().unwrap(), name: "n".parse().unwrap() };
+        let prompt =
+            Prompt { run: RunId::new(), text: String::new(), body: None, origin: Origin::Client(None) };
+        Accepted { agent, prompt, at: SystemTime::now(), key: None }
+    }
+
+    fn log(output: usize, budget: usize) -> (Arc<Log>, Reader, Arc<Budget>) {
+        let unread = Arc::new(Budget::new(budget));
+        let keeping = Keeping { output, unread: unread.clone(), archive: None, strict: false };
+        let log = Log::open(accepted(), keeping, (0, Arc::default()), |_| {});
+        let reader = Reader::live(log.clone(), 0);
+        (log, reader, unread)
     }
 
     #[tokio::test]
     async fn events_arrive_in_order_and_the_outcome_is_the_last() {
-        let (reply, mut reader, _) = log(1 << 20, 1 << 20);
-        reply.write(text("a")).unwrap();
-        reply.write(text("b")).unwrap();
-        assert!(reply.end(Outcome::Done));
+        let (log, mut reader, _) = log(1 << 20, 1 << 20);
+        log.write(text("a")).unwrap();
+        log.write(text("b")).unwrap();
+        assert!(log.end(Outcome::Done));
         let mut seen = Vec::new();
         while let Some(event) = reader.next().await.unwrap() {
             seen.push((event.id, event.item.clone()));
@@ -343,113 +510,109 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_first_outcome_counts_and_nothing_is_taken_after_it() {
-        let (reply, mut reader, _) = log(1 << 20, 1 << 20);
-        assert!(reply.end(Outcome::Cancelled(Stop::Returned)));
-        assert!(!reply.end(Outcome::Done));
-        assert_eq!(reply.write(text("late")), Err(Refusal::Cancelled));
-        assert_eq!(
-            reader.next().await.unwrap().unwrap().item,
-            Item::Outcome(Outcome::Cancelled(Stop::Returned))
-        );
+        let (log, mut reader, _) = log(1 << 20, 1 << 20);
+        let stopped = Outcome::Cancelled(Stop::Returned);
+        assert!(log.end(stopped.clone()));
+        assert!(!log.end(Outcome::Done));
+        assert_eq!(log.write(text("late")), Err(Refusal::Cancelled));
+        assert_eq!(reader.next().await.unwrap().unwrap().item, Item::Outcome(stopped));
         assert_eq!(reader.next().await, Ok(None));
     }
 
     #[tokio::test]
     async fn a_reader_that_waits_is_woken_by_a_write() {
-        let (reply, mut reader, _) = log(1 << 20, 1 << 20);
+        let (log, mut reader, _) = log(1 << 20, 1 << 20);
         let reading = tokio::spawn(async move { reader.next().await });
         tokio::task::yield_now().await;
-        reply.write(text("now")).unwrap();
+        log.write(text("now")).unwrap();
         assert_eq!(reading.await.unwrap().unwrap().unwrap().id, 1);
     }
 
     #[test]
     fn what_exceeds_the_limit_is_refused_for_good() {
-        let (reply, _reader, _) = log(text("12345").size() * 2, 1 << 20);
-        reply.write(text("12345")).unwrap();
-        assert_eq!(reply.write(text("too long for what is left")), Err(Refusal::TooLarge));
-        assert_eq!(reply.write(text("")), Err(Refusal::TooLarge), "an answer has no holes");
-        assert!(reply.too_large());
+        let (log, _reader, _) = log(text("12345").size() * 2, 1 << 20);
+        log.write(text("12345")).unwrap();
+        assert_eq!(log.write(text("too long for what is left")), Err(Refusal::TooLarge));
+        assert_eq!(log.write(text("")), Err(Refusal::TooLarge), "an answer has no holes");
+        assert!(log.too_large());
     }
 
     #[tokio::test]
     async fn a_refused_chunk_leaves_no_gap_in_the_numbers() {
-        let (reply, mut reader, _) = log(1 << 20, 1 << 20);
+        let (log, mut reader, _) = log(1 << 20, 1 << 20);
         let bad = Chunk::Data { name: "done".into(), json: "1".into() };
-        assert_eq!(reply.write(bad), Err(Refusal::Invalid));
-        reply.write(text("a")).unwrap();
+        assert_eq!(log.write(bad), Err(Refusal::Invalid));
+        log.write(text("a")).unwrap();
         assert_eq!(reader.next().await.unwrap().unwrap().id, 1);
-    }
-
-    /// A chunk that uses up the allowance, so that everything after it counts.
-    fn page() -> Chunk {
-        text(&"x".repeat(ALLOWANCE - text("").size()))
     }
 
     #[tokio::test]
     async fn memory_is_held_only_for_what_has_not_been_read() {
-        let (reply, mut reader, budget) = log(1 << 20, 1 << 20);
+        let (log, mut reader, budget) = log(1 << 20, 1 << 20);
         for chunk in [page(), text("abc"), text("abc")] {
-            reply.write(chunk).unwrap();
+            log.write(chunk).unwrap();
         }
         assert_eq!(budget.used(), 2 * text("abc").size());
         reader.next().await.unwrap();
         assert_eq!(budget.used(), 0);
-        reply.write(page()).unwrap();
+        log.write(page()).unwrap();
         assert_eq!(budget.used(), 2 * text("abc").size());
         drop(reader);
         assert_eq!(budget.used(), 0);
-        reply.write(page()).unwrap();
-        reply.write(page()).unwrap();
+        log.write(page()).unwrap();
+        log.write(page()).unwrap();
         assert_eq!(budget.used(), 0, "nobody will read it");
     }
 
     #[tokio::test]
     async fn a_short_stream_is_not_cut_off_when_others_have_used_up_the_budget() {
-        let (reply, mut reader, _) = log(1 << 20, 0);
-        reply.write(page()).unwrap();
-        assert_eq!(reader.next().await.unwrap().unwrap().id, 1);
-        reply.write(page()).unwrap();
-        assert_eq!(reader.next().await.unwrap().unwrap().id, 2);
-    }
-
-    #[tokio::test]
-    async fn who_waits_for_the_end_finds_everything_there_and_still_counted() {
-        let (reply, mut reader, budget) = log(1 << 20, 1 << 20);
-        let writing = tokio::spawn(async move {
-            for chunk in [page(), text("abc")] {
-                reply.write(chunk).unwrap();
-                tokio::task::yield_now().await;
-            }
-            reply.end(Outcome::Done);
-        });
-        reader.ended().await.unwrap();
-        writing.await.unwrap();
-        assert_eq!(reader.peek().len(), 3);
-        assert_eq!(budget.used(), text("abc").size());
-        while reader.next().await.unwrap().is_some() {}
-        assert_eq!((reader.peek().len(), budget.used()), (0, 0));
-    }
-
-    #[test]
-    fn a_log_that_is_dropped_unread_gives_its_memory_back() {
-        let (reply, reader, budget) = log(1 << 20, 1 << 20);
-        reply.write(page()).unwrap();
-        reply.write(text("abc")).unwrap();
-        drop(reply);
-        assert!(budget.used() > 0, "the reader may still come for it");
-        drop(reader);
-        assert_eq!(budget.used(), 0);
+        let (log, mut reader, _) = log(1 << 20, 0);
+        for id in 1..=2 {
+            log.write(page()).unwrap();
+            assert_eq!(reader.next().await.unwrap().unwrap().id, id);
+        }
     }
 
     #[tokio::test]
     async fn without_budget_the_reader_is_cut_off_and_the_run_goes_on() {
-        let (reply, mut reader, budget) = log(1 << 20, text("abc").size());
+        let (log, mut reader, budget) = log(1 << 20, text("abc").size());
         for chunk in [page(), text("abc"), text("abc")] {
-            reply.write(chunk).unwrap();
+            log.write(chunk).unwrap();
         }
         assert_eq!(reader.next().await, Err(Cut));
         assert_eq!(budget.used(), 0);
-        assert!(reply.end(Outcome::Done));
+        assert!(log.end(Outcome::Done));
+    }
+
+    #[tokio::test]
+    async fn two_readers_each_read_everything_and_who_waits_for_the_end_has_read_nothing() {
+        let (log, mut first, budget) = log(1 << 20, 1 << 20);
+        let mut second = first.again();
+        log.write(page()).unwrap();
+        log.write(text("abc")).unwrap();
+        log.end(Outcome::Done);
+        first.ended().await.unwrap();
+        for reader in [&mut first, &mut second] {
+            assert_eq!(budget.used(), text("abc").size(), "somebody has not read it");
+            for id in 1..=3 {
+                assert_eq!(reader.next().await.unwrap().unwrap().id, id);
+            }
+            assert_eq!(reader.next().await, Ok(None));
+        }
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_has_not_started_ends_when_it_is_cancelled_and_one_that_runs_is_told() {
+        let (log, ..) = log(1 << 20, 1 << 20);
+        assert_eq!(log.cancel(), Cancelling::NeverStarts);
+        assert!(!log.start(Generation(1)));
+        assert_eq!(log.cancel(), Cancelling::Over);
+
+        let (log, ..) = self::log(1 << 20, 1 << 20);
+        assert!(log.start(Generation(1)));
+        assert_eq!((log.cancel(), log.cancel()), (Cancelling::Told, Cancelling::Told));
+        assert!(log.cancelling.is_cancelled());
+        assert_eq!(log.write(text("late")), Err(Refusal::Cancelled));
     }
 }

@@ -25,6 +25,10 @@ pub enum Code {
     Interrupted,
     /// The run was cancelled.
     Cancelled,
+    /// The agent is busy, and its plugin wants one run at a time.
+    Busy,
+    /// The client's key for a run names one with another prompt.
+    KeyReused,
     /// The agent's mailbox is full.
     MailboxFull,
     /// The host has no room for another run or instance.
@@ -51,6 +55,8 @@ impl Code {
             Code::LaunchFailed => "launch-failed",
             Code::Interrupted => "interrupted",
             Code::Cancelled => "cancelled",
+            Code::Busy => "busy",
+            Code::KeyReused => "key-reused",
             Code::MailboxFull => "mailbox-full",
             Code::Overloaded => "overloaded",
             Code::Draining => "draining",

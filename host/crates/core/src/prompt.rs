@@ -1,4 +1,4 @@
-//! What a run is given, and by whom.
+//! What a run is given, by whom, and how it gets on with others.
 
 use crate::{AgentId, RunId};
 
@@ -24,4 +24,15 @@ pub enum Origin {
     Agent(AgentId),
     /// A schedule of the agent's own, by its name.
     Schedule(String),
+}
+
+/// What happens to a run that comes while another one of its agent is queued or running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlap {
+    /// It waits for its turn.
+    Queue,
+    /// It is refused.
+    Reject,
+    /// The others are cancelled, and it comes next.
+    Interrupt,
 }

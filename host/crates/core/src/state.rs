@@ -30,7 +30,7 @@ pub struct RunState {
 /// How far a run is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It waits for its turn; so many runs of its agent are before it.
+    /// It waits for its turn; so many runs of its agent wait before it.
     Queued(usize),
     /// It runs.
     Running,

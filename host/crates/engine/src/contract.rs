@@ -1,7 +1,8 @@
 //! The contract in `wit/`, bound to Rust, and the host's side of its imports.
 
 use rookery_agents::Reply;
-use wasmtime::component::{HasSelf, Linker, Resource};
+use wasmtime::AsContextMut;
+use wasmtime::component::{Access, HasSelf, Linker, Resource};
 
 use crate::state::State;
 
@@ -10,7 +11,10 @@ mod generated {
     wasmtime::component::bindgen!({
         path: "../../../wit",
         world: "rookery:agent/contract",
-        imports: { default: trappable },
+        imports: {
+            default: trappable,
+            "rookery:agent/output.[method]reply.write": store | trappable,
+        },
         exports: { default: async | store },
         with: { "rookery:agent/output.reply": rookery_agents::Reply },
     });
@@ -38,15 +42,25 @@ impl identity::Host for State {
 
 impl output::Host for State {}
 
-impl output::HostReply for State {
+impl output::HostReplyWithStore<State> for HasSelf<State> {
     fn write(
-        &mut self,
+        mut access: Access<'_, State, Self>,
         reply: Resource<Reply>,
         chunk: types::Chunk,
     ) -> wasmtime::Result<Result<(), output::Refusal>> {
-        Ok(self.table.get(&reply)?.write(chunk.into()).map_err(Into::into))
+        let state = access.get();
+        let reply = state.table.get(&reply)?;
+        let written = reply.write(chunk.into()).map_err(Into::into);
+        if !reply.has_room() {
+            // The call itself cannot wait; the guest does, as soon as it goes on (see `turns`).
+            state.held_by = Some(reply.clone());
+            access.as_context_mut().set_epoch_deadline(0);
+        }
+        Ok(written)
     }
+}
 
+impl output::HostReply for State {
     fn drop(&mut self, reply: Resource<Reply>) -> wasmtime::Result<()> {
         self.table.delete(reply)?;
         Ok(())

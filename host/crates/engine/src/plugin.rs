@@ -96,6 +96,12 @@ impl Plugin for Loaded {
     }
 }
 
+/// What the guest has to wait for before it goes on.
+fn held(state: &mut State) -> Option<BoxFuture<'static, ()>> {
+    let reply = state.held_by.take()?;
+    Some(Box::pin(async move { reply.room().await }))
+}
+
 impl Inner {
     async fn launch(&self, agent: AgentId) -> Result<Box<dyn Instance>, Failure> {
         let limit = usize::try_from(self.memory.0).unwrap_or(usize::MAX);
@@ -103,12 +109,12 @@ impl Inner {
         let state = State::new(agent, Memory::new(limit), outgoing, self.config.clone());
         let mut store = Store::new(&self.engine.engine, state);
         store.limiter(|state| &mut state.memory);
-        let turn = self.engine.turns.apply(&mut store);
+        let turn = self.engine.turns.apply(&mut store, |_| None);
         // A component may compute while it is instantiated, so launching takes turns too.
         let launching = turn.polls(self.pre.instantiate_async(&mut store)).await;
         match launching {
             Ok(contract) => {
-                let turn = self.engine.turns.apply(&mut store);
+                let turn = self.engine.turns.apply(&mut store, held);
                 Ok(Box::new(Launched { store, contract, turn, memory: self.memory }))
             }
             Err(error) => Err(self.not_launched(&error, store.data())),

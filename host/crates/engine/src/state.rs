@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rookery_agents::Reply;
 use rookery_core::AgentId;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -25,6 +26,8 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) memory: Memory,
     pub(crate) outgoing: Outgoing,
+    /// The run that is ahead of the archive, for which the guest has to wait.
+    pub(crate) held_by: Option<Reply>,
     config: Arc<WasiConfigVariables>,
     wasi: WasiCtx,
     http: WasiHttpCtx,
@@ -47,7 +50,7 @@ impl State {
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .build();
-        Self { agent, table, memory, outgoing, config, wasi, http: WasiHttpCtx::new() }
+        Self { agent, table, memory, outgoing, held_by: None, config, wasi, http: WasiHttpCtx::new() }
     }
 
     pub(crate) fn config(&self) -> &WasiConfigVariables {

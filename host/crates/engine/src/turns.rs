@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::{Engine, EngineWeak, Store, UpdateDeadline};
 
@@ -60,11 +61,19 @@ impl Turns {
     }
 
     /// Makes the store's guest take turns. What runs the guest must be wrapped in the returned [`Turn::polls`].
-    pub(crate) fn apply<T: 'static>(&self, store: &mut Store<T>) -> Turn {
+    /// A guest for which `waits_for` has something to wait for does that first.
+    pub(crate) fn apply<T: 'static>(
+        &self,
+        store: &mut Store<T>,
+        waits_for: impl Fn(&mut T) -> Option<BoxFuture<'static, ()>> + Send + Sync + 'static,
+    ) -> Turn {
         let turn = Turn { ticks: self.ticks.clone(), state: Arc::default() };
         let (free, taking) = (self.free.clone(), turn.clone());
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| {
+        store.epoch_deadline_callback(move |mut store| {
+            if let Some(wait) = waits_for(store.data_mut()) {
+                return Ok(UpdateDeadline::YieldCustom(1, wait));
+            }
             // The deadline also passes while the guest waits; only a guest that used up a tick must leave.
             if taking.used_up() {
                 Ok(UpdateDeadline::YieldCustom(1, Box::pin(next(free.clone(), taking.clone()))))
@@ -161,7 +170,7 @@ mod tests {
     /// Polls a guest that spins, turning the clock from another thread until it leaves.
     fn spin(engine: &Engine, turns: &Turns, polls: usize) -> Polls<impl Future<Output = ()> + use<>> {
         let mut store = Store::new(engine, ());
-        let turn = turns.apply(&mut store);
+        let turn = turns.apply(&mut store, |()| None);
         let module = Module::new(engine, SPIN).unwrap();
         let linker = Linker::new(engine);
         let mut spinning = turn.polls(async move {

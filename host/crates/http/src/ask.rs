@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::problem::{Kind, Problem};
+use crate::query;
 use crate::server::Settings;
 
 /// What is asked.
@@ -123,34 +124,12 @@ impl Bodies {
 
 /// The question in a query: its first `prompt`.
 pub(crate) fn from_query(query: Option<&str>) -> Result<Question, Problem> {
-    let pairs = query.unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    for (name, value) in pairs {
-        if decoded(name, true) == b"prompt" {
-            let text = String::from_utf8(decoded(value, true))
-                .map_err(|_| Problem::new(Kind::BadText, "the prompt in the query is not UTF-8"))?;
-            return Ok(Question { text, body: None });
-        }
-    }
-    Err(missing("there is no prompt; add `?prompt=…`, or POST one"))
-}
-
-/// The bytes that a percent-encoded text stands for. A `%` that begins no byte stands for itself.
-pub(crate) fn decoded(text: &str, plus_is_space: bool) -> Vec<u8> {
-    let digit = |at: Option<&u8>| at.and_then(|byte| char::from(*byte).to_digit(16));
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        rest = tail;
-        out.push(match (first, digit(tail.first()), digit(tail.get(1))) {
-            (b'%', Some(high), Some(low)) => {
-                rest = &tail[2..];
-                (high << 4 | low) as u8
-            }
-            (b'+', ..) if plus_is_space => b' ',
-            _ => first,
-        });
-    }
-    out
+    let (_, text) = query::pairs(query)
+        .find(|(name, _)| name == b"prompt")
+        .ok_or_else(|| missing("there is no prompt; add `?prompt=…`, or POST one"))?;
+    let text = String::from_utf8(text)
+        .map_err(|_| Problem::new(Kind::BadText, "the prompt in the query is not UTF-8"))?;
+    Ok(Question { text, body: None })
 }
 
 fn media(headers: &HeaderMap) -> Result<Media, Problem> {

@@ -11,6 +11,10 @@ use crate::answer::{self, Body};
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, HEAD, OPTIONS, DELETE");
 
+/// What pages may see of a response beside what they always may.
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("Run-Id, Location, Retry-After, Preference-Applied, Idempotent-Replayed");
+
 /// The answer to `OPTIONS`, which a browser asks before it lets a page ask. It is the same for every path, so that
 /// the page sees the real answer's status rather than a network error.
 pub(crate) fn options(asked: &HeaderMap) -> Response<Body> {
@@ -31,5 +35,5 @@ pub(crate) fn options(asked: &HeaderMap) -> Response<Body> {
 /// Lets pages of every origin see a response.
 pub(crate) fn allow(headers: &mut HeaderMap) {
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Run-Id, Location, Retry-After"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
 }

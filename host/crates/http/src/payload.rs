@@ -53,6 +53,12 @@ pub(crate) fn string(text: &str, out: &mut impl Write) -> Result<()> {
     serde_json::to_writer(out, text).map_err(Into::into)
 }
 
+/// Writes what stands between the quotes of a JSON string, so that a long one can be written piece by piece.
+pub(crate) fn within_string(text: &str, out: &mut impl Write) -> Result<()> {
+    let quoted = serde_json::to_vec(text)?;
+    out.write_all(&quoted[1..quoted.len() - 1])
+}
+
 /// Passes over the outcome of a write to memory: it takes everything, and no value here is one that JSON lacks.
 pub(crate) fn infallible(written: Result<()>) {
     debug_assert!(written.is_ok(), "{written:?}");

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use rookery_agents::Cut;
-use rookery_core::{Code, Failure, RunId, Stop};
+use rookery_core::{Code, Failure, Outcome, RunId, Stop};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::answer::{self, Body};
@@ -17,6 +17,7 @@ pub(crate) struct Problem {
     kind: Kind,
     detail: String,
     run: Option<RunId>,
+    stop: Option<Stop>,
 }
 
 /// What kind of thing went wrong: a run's failure, or a request that never became a run.
@@ -24,8 +25,12 @@ pub(crate) struct Problem {
 pub(crate) enum Kind {
     Failure(Code),
     BadAgentName,
+    BadDeadline,
+    BadEventId,
+    BadIdempotencyKey,
     BadJson,
     BadPrompt,
+    BadQuery,
     BadText,
     BodyIncomplete,
     BodyTimeout,
@@ -35,6 +40,7 @@ pub(crate) enum Kind {
     MissingPrompt,
     NotAcceptable,
     NotFound,
+    UnknownRun,
     UnsupportedMediaType,
 }
 
@@ -44,8 +50,12 @@ impl Kind {
         match self {
             Kind::Failure(code) => (status(code), code.as_str()),
             Kind::BadAgentName => (StatusCode::BAD_REQUEST, "bad-agent-name"),
+            Kind::BadDeadline => (StatusCode::BAD_REQUEST, "bad-deadline"),
+            Kind::BadEventId => (StatusCode::BAD_REQUEST, "bad-event-id"),
+            Kind::BadIdempotencyKey => (StatusCode::BAD_REQUEST, "bad-idempotency-key"),
             Kind::BadJson => (StatusCode::BAD_REQUEST, "bad-json"),
             Kind::BadPrompt => (StatusCode::BAD_REQUEST, "bad-prompt"),
+            Kind::BadQuery => (StatusCode::BAD_REQUEST, "bad-query"),
             Kind::BadText => (StatusCode::BAD_REQUEST, "bad-text"),
             Kind::BodyIncomplete => (StatusCode::BAD_REQUEST, "body-incomplete"),
             Kind::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body-timeout"),
@@ -55,15 +65,16 @@ impl Kind {
             Kind::MissingPrompt => (StatusCode::BAD_REQUEST, "missing-prompt"),
             Kind::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "not-acceptable"),
             Kind::NotFound => (StatusCode::NOT_FOUND, "not-found"),
+            Kind::UnknownRun => (StatusCode::NOT_FOUND, "unknown-run"),
             Kind::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type"),
         }
     }
 
-    /// In how many seconds asking again may help. A full mailbox or host empties as fast as runs end; a host that
-    /// stops has to be started again first.
+    /// In how many seconds asking again may help. A busy agent, a full mailbox and a full host are free as soon
+    /// as runs end; a host that stops has to be started again first.
     fn retry_after(self) -> Option<u32> {
         match self {
-            Kind::Failure(Code::MailboxFull | Code::Overloaded) => Some(1),
+            Kind::Failure(Code::Busy | Code::MailboxFull | Code::Overloaded) => Some(1),
             Kind::Failure(Code::Draining) => Some(5),
             _ => None,
         }
@@ -73,8 +84,8 @@ impl Kind {
 fn status(code: Code) -> StatusCode {
     match code {
         Code::UnknownPlugin => StatusCode::NOT_FOUND,
-        Code::Cancelled => StatusCode::CONFLICT,
-        Code::Rejected => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::Cancelled | Code::Busy => StatusCode::CONFLICT,
+        Code::Rejected | Code::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         Code::MailboxFull => StatusCode::TOO_MANY_REQUESTS,
         Code::Failed
         | Code::Trapped
@@ -92,11 +103,11 @@ fn status(code: Code) -> StatusCode {
 impl Problem {
     /// The detail says what was tried and what to do next.
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), run: None }
+        Self { kind, detail: detail.into(), run: None, stop: None }
     }
 
     /// A run that was cancelled.
-    pub(crate) fn cancelled(stop: Stop) -> Self {
+    fn cancelled(stop: Stop) -> Self {
         let detail = match stop {
             Stop::BeforeStart => "the run was cancelled before it started",
             Stop::Returned => "the run was cancelled, and the agent stopped working on it",
@@ -104,7 +115,16 @@ impl Problem {
                 "the run was cancelled; the agent did not stop by itself, so its instance was dropped"
             }
         };
-        Self::new(Kind::Failure(Code::Cancelled), detail)
+        Self { stop: Some(stop), ..Self::new(Kind::Failure(Code::Cancelled), detail) }
+    }
+
+    /// Why a run did not end well; none where it did.
+    pub(crate) fn of_outcome(outcome: &Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::Done => None,
+            Outcome::Failed(failure) => Some(failure.clone().into()),
+            Outcome::Cancelled(stop) => Some(Self::cancelled(*stop)),
+        }
     }
 
     /// The same problem, of this run.
@@ -125,7 +145,7 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(run) = self.run {
-            headers.insert(answer::RUN_ID, answer::run_id(run));
+            answer::name_run(headers, run);
         }
         if let Some(seconds) = self.kind.retry_after() {
             headers.insert(RETRY_AFTER, seconds.into());
@@ -153,7 +173,8 @@ impl From<Failure> for Problem {
 
 impl From<Cut> for Problem {
     fn from(Cut: Cut) -> Self {
-        let message = "the host had no memory left for what was not read yet; the run itself goes on";
+        let message =
+            "the host could not keep, or not read, what this client had not read yet; the run itself goes on";
         Self::new(Kind::CutOff, message)
     }
 }
@@ -169,6 +190,9 @@ impl Serialize for Problem {
         document.serialize_entry("detail", &self.detail)?;
         if let Some(run) = self.run {
             document.serialize_entry("run", &run.to_string())?;
+        }
+        if let Some(stop) = self.stop {
+            document.serialize_entry("stop", stop.as_str())?;
         }
         document.end()
     }
@@ -191,14 +215,20 @@ mod tests {
             (Kind::Failure(Code::LaunchFailed), 500),
             (Kind::Failure(Code::Interrupted), 503),
             (Kind::Failure(Code::Cancelled), 409),
+            (Kind::Failure(Code::Busy), 409),
+            (Kind::Failure(Code::KeyReused), 422),
             (Kind::Failure(Code::MailboxFull), 429),
             (Kind::Failure(Code::Overloaded), 503),
             (Kind::Failure(Code::Draining), 503),
             (Kind::Failure(Code::UnknownPlugin), 404),
             (Kind::Failure(Code::Internal), 500),
             (Kind::BadAgentName, 400),
+            (Kind::BadDeadline, 400),
+            (Kind::BadEventId, 400),
+            (Kind::BadIdempotencyKey, 400),
             (Kind::BadJson, 400),
             (Kind::BadPrompt, 400),
+            (Kind::BadQuery, 400),
             (Kind::BadText, 400),
             (Kind::BodyIncomplete, 400),
             (Kind::BodyTimeout, 408),
@@ -208,6 +238,7 @@ mod tests {
             (Kind::MissingPrompt, 400),
             (Kind::NotAcceptable, 406),
             (Kind::NotFound, 404),
+            (Kind::UnknownRun, 404),
             (Kind::UnsupportedMediaType, 415),
         ];
         let mut codes: Vec<_> = all.iter().map(|(kind, _)| kind.facts().1).collect();
@@ -230,6 +261,7 @@ mod tests {
     #[test]
     fn headers_say_when_to_come_back_and_what_is_allowed() {
         let headers = |kind| Problem::new(kind, "").response().headers().clone();
+        assert_eq!(headers(Kind::Failure(Code::Busy))[RETRY_AFTER], "1");
         assert_eq!(headers(Kind::Failure(Code::MailboxFull))[RETRY_AFTER], "1");
         assert_eq!(headers(Kind::Failure(Code::Overloaded))[RETRY_AFTER], "1");
         assert_eq!(headers(Kind::Failure(Code::Draining))[RETRY_AFTER], "5");

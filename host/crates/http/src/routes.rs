@@ -1,7 +1,6 @@
 //! Which answer belongs to which request.
 //!
-//! Promises: a request is checked from the outside in (path, method, plugin, `Accept`, body), and nothing of a run
-//! happens before all of it was found good; a `HEAD` and a reconnecting `EventSource` start nothing.
+//! Promise: a request is checked from the outside in: path, method, plugin, `Accept`, other headers, body.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -10,24 +9,24 @@ use std::str::FromStr;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
-use rookery_agents::{Asked, Directory};
-use rookery_core::{AgentId, AgentName, Code, NameError, Origin, PluginName};
+use rookery_agents::Directory;
+use rookery_core::{AgentId, AgentName, Code, NameError, PluginName, RunId};
 use serde_json::{Value, json};
 
-use crate::accept;
 use crate::answer::{self, Body};
-use crate::ask::{self, Bodies, Question};
+use crate::ask::Bodies;
 use crate::cors;
 use crate::problem::{Kind, Problem};
+use crate::query;
 use crate::server::Settings;
 
 /// Answers requests.
 pub(crate) struct Face {
-    directory: Directory,
-    settings: Settings,
-    bodies: Bodies,
+    pub(crate) directory: Directory,
+    pub(crate) settings: Settings,
+    pub(crate) bodies: Bodies,
 }
 
 /// Where a path leads.
@@ -36,12 +35,14 @@ enum Route {
     Agent(AgentId),
     Plugin(PluginName),
     Plugins,
+    Run(RunId),
+    Runs,
     Healthy,
     Ready,
 }
 
 const ROUTES: &str = "there is nothing at this path; POST a prompt to `/agents/{plugin}/{name}`, or GET `/agents`, \
-                      `/agents/{plugin}`, `/healthz` or `/readyz`";
+                      `/agents/{plugin}`, `/runs`, `/runs/{id}`, `/healthz` or `/readyz`";
 
 impl Face {
     pub(crate) fn new(directory: Directory, settings: Settings) -> Self {
@@ -82,6 +83,7 @@ impl Face {
     {
         match request.uri.path().parse()? {
             Route::Agent(agent) => self.agent(agent, request, body, client).await,
+            Route::Run(run) => self.run(run, request).await,
             _ if !matches!(request.method, Method::GET | Method::HEAD) => {
                 Err(method_not_allowed("GET, HEAD, OPTIONS"))
             }
@@ -90,6 +92,7 @@ impl Face {
                 let plugins: Vec<_> = self.directory.plugins().map(described).collect();
                 Ok(json_response(&json!({ "plugins": plugins })))
             }
+            Route::Runs => self.runs(request).await,
             Route::Ready if self.directory.draining() => {
                 Err(Problem::new(Kind::Failure(Code::Draining), "the host is stopping and takes no new runs"))
             }
@@ -97,37 +100,8 @@ impl Face {
         }
     }
 
-    async fn agent<B>(
-        &self,
-        agent: AgentId,
-        request: &Parts,
-        body: &mut B,
-        client: SocketAddr,
-    ) -> Result<Response<Body>, Problem>
-    where
-        B: http_body::Body<Data = Bytes> + Unpin,
-        B::Error: Display,
-    {
-        if !matches!(request.method, Method::GET | Method::HEAD | Method::POST) {
-            return Err(method_not_allowed("GET, HEAD, POST, OPTIONS"));
-        }
-        self.version(&agent.plugin)?;
-        let format = accept::format(&request.headers)?;
-        let question = match request.method {
-            // Says what a GET would, and starts nothing.
-            Method::HEAD => return Ok(answer::head(format, answer::whole(Bytes::new()))),
-            Method::GET if reconnects(&request.headers) => return Ok(gone_by()),
-            Method::GET => ask::from_query(request.uri.query())?,
-            _ => self.bodies.question(&request.headers, body).await?,
-        };
-        let Question { text, body } = question;
-        let asked = Asked { text, body, origin: Origin::Client(Some(client.to_string())) };
-        let submitted = self.directory.submit(&agent, asked)?;
-        answer::answer(format, submitted, self.settings.keep_alive).await
-    }
-
     /// The version of a plugin, where it is served.
-    fn version(&self, plugin: &PluginName) -> Result<&str, Problem> {
+    pub(crate) fn version(&self, plugin: &PluginName) -> Result<&str, Problem> {
         self.directory.version(plugin).ok_or_else(|| {
             let hint = "`GET /agents` lists those that are";
             unknown_plugin(format!("no plugin `{plugin}` is served here; {hint}"))
@@ -147,6 +121,8 @@ impl FromStr for Route {
             [Some("agents"), Some(plugin), Some(name), None] => {
                 Ok(Route::Agent(AgentId { plugin: plugin_name(plugin)?, name: agent_name(name)? }))
             }
+            [Some("runs"), None, ..] => Ok(Route::Runs),
+            [Some("runs"), Some(run), None, _] => Ok(Route::Run(run_id(run)?)),
             [Some("healthz"), None, ..] => Ok(Route::Healthy),
             [Some("readyz"), None, ..] => Ok(Route::Ready),
             _ => Err(not_found()),
@@ -159,28 +135,23 @@ fn described((name, version): (&PluginName, &str)) -> Value {
 }
 
 fn plugin_name(segment: &str) -> Result<PluginName, Problem> {
-    segment_text(segment).parse().map_err(|error: NameError| unknown_plugin(error.to_string()))
+    query::segment(segment).parse().map_err(|error: NameError| unknown_plugin(error.to_string()))
 }
 
 fn agent_name(segment: &str) -> Result<AgentName, Problem> {
-    segment_text(segment)
+    query::segment(segment)
         .parse()
         .map_err(|error: NameError| Problem::new(Kind::BadAgentName, error.to_string()))
 }
 
-/// A segment, decoded once. No name has a character that needs encoding, but a client may encode any.
-fn segment_text(segment: &str) -> String {
-    String::from_utf8_lossy(&ask::decoded(segment, false)).into_owned()
-}
-
-/// An `EventSource` asks again by itself when its stream has ended or broken, with the last id that it saw. That must
-/// not start the run once more.
-fn reconnects(headers: &HeaderMap) -> bool {
-    headers.contains_key("last-event-id")
+fn run_id(segment: &str) -> Result<RunId, Problem> {
+    query::segment(segment)
+        .parse()
+        .map_err(|error: NameError| Problem::new(Kind::UnknownRun, error.to_string()))
 }
 
 /// Tells an `EventSource` to stop asking.
-fn gone_by() -> Response<Body> {
+pub(crate) fn gone_by() -> Response<Body> {
     let mut response = Response::new(answer::whole(Bytes::new()));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
@@ -206,7 +177,7 @@ fn unknown_plugin(message: String) -> Problem {
     Problem::new(Kind::Failure(Code::UnknownPlugin), message)
 }
 
-fn method_not_allowed(allow: &'static str) -> Problem {
+pub(crate) fn method_not_allowed(allow: &'static str) -> Problem {
     Problem::new(Kind::MethodNotAllowed { allow }, format!("this path takes {allow}"))
 }
 
@@ -231,6 +202,8 @@ fn finished(mut response: Response<Body>, method: &Method) -> Response<Body> {
 mod tests {
     use super::*;
 
+    const RUN: &str = "018f3f5e-0000-7000-8000-000000000001";
+
     #[test]
     fn a_path_leads_to_one_place() {
         let agent = |plugin: &str, name: &str| {
@@ -241,6 +214,8 @@ mod tests {
             ("/agents/ch%61t/a%6Cice", Ok(agent("chat", "alice"))),
             ("/agents/chat", Ok(Route::Plugin("chat".parse().unwrap()))),
             ("/agents", Ok(Route::Plugins)),
+            ("/runs", Ok(Route::Runs)),
+            (&*format!("/runs/{RUN}"), Ok(Route::Run(RUN.parse().unwrap()))),
             ("/healthz", Ok(Route::Healthy)),
             ("/readyz", Ok(Route::Ready)),
             ("/", Err("not-found")),
@@ -249,6 +224,9 @@ mod tests {
             ("/healthz/", Err("not-found")),
             ("/agents/chat/alice/", Err("not-found")),
             ("/agents/chat/alice/more", Err("not-found")),
+            ("/runs/", Err("unknown-run")),
+            ("/runs/1", Err("unknown-run")),
+            (&*format!("/runs/{RUN}/"), Err("not-found")),
             ("/agents/", Err("unknown-plugin")),
             ("/agents/Chat/alice", Err("unknown-plugin")),
             ("/agents/chat/", Err("bad-agent-name")),

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use bytes::{BufMut, BytesMut};
 use rookery_core::{Chunk, Event, Item, Outcome, RunId};
 
+use crate::last_event::Ids;
 use crate::payload;
 use crate::problem::Problem;
 
@@ -15,40 +16,52 @@ use crate::problem::Problem;
 pub(crate) const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
 
 /// Appends one event of this run.
-pub(crate) fn encode(event: &Event, run: RunId, out: &mut BytesMut) {
+pub(crate) fn encode(event: &Event, run: RunId, ids: Ids, out: &mut BytesMut) {
+    if let Some(name) = name(&event.item) {
+        out.put_slice(b"event: ");
+        out.put_slice(name.as_bytes());
+        out.put_slice(b"\n");
+    }
+    id(event.id, run, ids, out);
+    // Always with its space, since clients drop one and the text may start with another.
+    out.put_slice(b"\ndata: ");
     match &event.item {
-        Item::Chunk(Chunk::Text(text)) => {
-            id(event.id, out);
-            data(text.as_bytes(), out);
-        }
-        Item::Chunk(chunk) => named(payload::name(chunk), event.id, out, |out| payload::write(chunk, out)),
-        Item::Outcome(Outcome::Done) => {
-            named("done", event.id, out, |out| write!(out, "{{\"run\":\"{run}\"}}"))
-        }
-        Item::Outcome(Outcome::Failed(failure)) => error(failure.clone().into(), event.id, run, out),
-        Item::Outcome(Outcome::Cancelled(stop)) => error(Problem::cancelled(*stop), event.id, run, out),
+        Item::Chunk(Chunk::Text(text)) => data(text.as_bytes(), out),
+        Item::Chunk(chunk) => payload::infallible(payload::write(chunk, &mut Lines(out))),
+        Item::Outcome(outcome) => payload::infallible(end(outcome, run, &mut Lines(out))),
     }
     out.put_slice(b"\n\n");
 }
 
-fn error(problem: Problem, number: u64, run: RunId, out: &mut BytesMut) {
-    named("error", number, out, |out| Ok(serde_json::to_writer(out, &problem.of(run))?));
+/// The type of an event; text has the default one.
+fn name(item: &Item) -> Option<&str> {
+    match item {
+        Item::Chunk(Chunk::Text(_)) => None,
+        Item::Chunk(chunk) => Some(payload::name(chunk)),
+        Item::Outcome(Outcome::Done) => Some("done"),
+        Item::Outcome(Outcome::Failed(_) | Outcome::Cancelled(_)) => Some("error"),
+    }
 }
 
-fn named(name: &str, number: u64, out: &mut BytesMut, write: impl FnOnce(&mut Lines<'_>) -> io::Result<()>) {
-    out.put_slice(b"event: ");
-    out.put_slice(name.as_bytes());
-    out.put_slice(b"\n");
-    id(number, out);
-    payload::infallible(write(&mut Lines(out)));
+fn end(outcome: &Outcome, run: RunId, out: &mut Lines<'_>) -> io::Result<()> {
+    match Problem::of_outcome(outcome) {
+        None => write!(out, "{{\"run\":\"{run}\"}}"),
+        Some(problem) => Ok(serde_json::to_writer(out, &problem.of(run))?),
+    }
 }
 
-/// Appends the `id` line, and the beginning of the first `data` line: always with its space, since clients drop one
-/// and the text may start with another.
-fn id(number: u64, out: &mut BytesMut) {
+/// Appends what names an event, and is none itself: a client takes note of the id, and sees nothing.
+pub(crate) fn mark(seen: u64, run: RunId, ids: Ids, out: &mut BytesMut) {
+    id(seen, run, ids, out);
+    out.put_slice(b"\n\n");
+}
+
+fn id(number: u64, run: RunId, ids: Ids, out: &mut BytesMut) {
     out.put_slice(b"id: ");
+    if let Ids::RunAndNumber { .. } = ids {
+        payload::infallible(write!(out.writer(), "{run}/"));
+    }
     decimal(number, out);
-    out.put_slice(b"\ndata: ");
 }
 
 /// Appends a number. By hand, since it is written for every chunk and formatting takes longer than all the rest.
@@ -102,7 +115,7 @@ mod tests {
     fn encoded(id: u64, item: Item) -> String {
         let run = "018f3f5e-0000-7000-8000-000000000001".parse().unwrap();
         let mut out = BytesMut::new();
-        encode(&Event { id, item }, run, &mut out);
+        encode(&Event { id, item }, run, Ids::Number, &mut out);
         String::from_utf8(out.to_vec()).unwrap()
     }
 
@@ -176,6 +189,16 @@ mod tests {
     }
 
     #[test]
+    fn an_id_can_name_the_run_too_and_be_told_before_there_is_an_event() {
+        let run = "018f3f5e-0000-7000-8000-000000000001".parse().unwrap();
+        let (mut out, ids) = (BytesMut::new(), Ids::RunAndNumber { seen: 6 });
+        mark(6, run, ids, &mut out);
+        encode(&Event { id: 7, item: Item::Chunk(Chunk::Text("hi".into())) }, run, ids, &mut out);
+        let expected = format!("id: {run}/6\n\nid: {run}/7\ndata: hi\n\n");
+        assert_eq!(out, expected);
+    }
+
+    #[test]
     fn ids_are_plain_decimal_numbers() {
         for number in [0, 1, 9, 10, 1_234_567_890, u64::MAX] {
             let mut out = BytesMut::new();
@@ -234,7 +257,7 @@ mod tests {
 
         event: error
         id: 9
-        data: {"title":"Conflict","status":409,"code":"cancelled","detail":"the run was cancelled, and the agent stopped working on it","run":"018f3f5e-0000-7000-8000-000000000001"}
+        data: {"title":"Conflict","status":409,"code":"cancelled","detail":"the run was cancelled, and the agent stopped working on it","run":"018f3f5e-0000-7000-8000-000000000001","stop":"returned"}
         "#);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use rookery_core::{ByteSize, Span};
+use rookery_core::{ByteSize, Overlap, Span};
 use rookery_outgoing::{AskedTimeouts, DEFAULT_OPEN_REQUESTS, GrantError, Grants};
 use toml::de::{DeTable, DeValue};
 
@@ -46,6 +46,12 @@ pub struct Runs {
     pub deadline: Duration,
     /// How many runs of one agent may wait for their turn.
     pub queue: usize,
+    /// What happens to a run that comes while another one is queued or running.
+    pub overlap: Overlap,
+    /// Whether a run is cancelled when the last of its readers leaves.
+    pub cancel_on_detach: bool,
+    /// How long a guest may take to return after its run was cancelled.
+    pub grace: Duration,
 }
 
 /// What a plugin's agents may use.
@@ -64,9 +70,16 @@ impl Default for Http {
 }
 
 impl Default for Runs {
-    /// A model that thinks and uses tools takes minutes; a thousand waiting runs are a few hundred KiB.
+    /// A model that thinks and uses tools takes minutes; a thousand waiting runs are a few hundred KiB. A guest that
+    /// hears of its end has only to return.
     fn default() -> Self {
-        Self { deadline: Duration::from_secs(600), queue: 1024 }
+        Self {
+            deadline: Duration::from_secs(600),
+            queue: 1024,
+            overlap: Overlap::Queue,
+            cancel_on_detach: false,
+            grace: Duration::from_secs(5),
+        }
     }
 }
 
@@ -92,7 +105,7 @@ const TABLES: [(&str, &[&str]); 4] = [
         ],
     ),
     ("config", &[]),
-    ("runs", &["deadline", "queue", "overlap", "on_detach"]),
+    ("runs", &["deadline", "queue", "overlap", "on_detach", "grace"]),
     ("limits", &["memory", "output"]),
 ];
 
@@ -254,14 +267,23 @@ fn read_config(config: &Table<'_>) -> BTreeMap<String, String> {
 
 fn read_runs(runs: &Table<'_>) -> Runs {
     let default = Runs::default();
-    for (key, served) in [("overlap", r#""queue""#), ("on_detach", r#""continue""#)] {
-        let expected =
-            Expected { what: &format!("{served}, which is all that this version serves"), example: served };
-        runs.read(key, (), expected, |value| (value.as_str()? == served.trim_matches('"')).then_some(()));
-    }
     Runs {
         deadline: runs.read("deadline", default.deadline, SPAN, span),
         queue: runs.read("queue", default.queue, NUMBER, number),
+        overlap: runs.read("overlap", default.overlap, OVERLAP, |value| match value.as_str()? {
+            "queue" => Some(Overlap::Queue),
+            "reject" => Some(Overlap::Reject),
+            "interrupt" => Some(Overlap::Interrupt),
+            _ => None,
+        }),
+        cancel_on_detach: runs.read("on_detach", default.cancel_on_detach, DETACH, |value| {
+            match value.as_str()? {
+                "continue" => Some(false),
+                "cancel" => Some(true),
+                _ => None,
+            }
+        }),
+        grace: runs.read("grace", default.grace, SPAN, span),
     }
 }
 
@@ -280,6 +302,10 @@ fn read_limits(limits: &Table<'_>) -> Limits {
 }
 
 const SPAN: Expected<'_> = Expected { what: r#"a span of time above zero, up to "7d""#, example: r#""10m""# };
+
+const OVERLAP: Expected<'_> = Expected { what: r#""queue", "reject" or "interrupt""#, example: r#""queue""# };
+
+const DETACH: Expected<'_> = Expected { what: r#""continue" or "cancel""#, example: r#""continue""# };
 
 const NUMBER: Expected<'_> = Expected { what: "a number from 1 to 65536", example: "256" };
 
@@ -320,7 +346,14 @@ mod tests {
         let Sidecar { http, config, runs, limits, .. } = Sidecar::default();
         assert_eq!(http, Http { open_requests: 256, timeouts: AskedTimeouts::default() });
         assert_eq!(config, BTreeMap::new());
-        assert_eq!(runs, Runs { deadline: Duration::from_secs(600), queue: 1024 });
+        let expected = Runs {
+            deadline: Duration::from_secs(600),
+            queue: 1024,
+            overlap: Overlap::Queue,
+            cancel_on_detach: false,
+            grace: Duration::from_secs(5),
+        };
+        assert_eq!(runs, expected);
         assert_eq!(limits, Limits { memory: 64 << 20, output: 64 << 20 });
     }
 
@@ -339,8 +372,9 @@ mod tests {
             [config]
             model = "gpt-4o-mini"
             [runs]
-            overlap = "queue"
-            on_detach = "continue"
+            overlap = "interrupt"
+            on_detach = "cancel"
+            grace = "2s"
             deadline = "2h"
             queue = 1
             [limits]
@@ -356,7 +390,14 @@ mod tests {
         };
         assert_eq!(sidecar.http, Http { open_requests: 8, timeouts });
         assert_eq!(sidecar.config["model"], "gpt-4o-mini");
-        assert_eq!(sidecar.runs, Runs { deadline: Duration::from_secs(7200), queue: 1 });
+        let expected = Runs {
+            deadline: Duration::from_secs(7200),
+            queue: 1,
+            overlap: Overlap::Interrupt,
+            cancel_on_detach: true,
+            grace: Duration::from_secs(2),
+        };
+        assert_eq!(sidecar.runs, expected);
         assert_eq!(sidecar.limits, Limits { memory: 1 << 30, output: 1 << 10 });
         let grants = format!("{:?}", sidecar.grants);
         for part in ["api.openai.com", "7071", "authorization"] {
@@ -415,8 +456,8 @@ mod tests {
         let memory = ("a size from 64KiB to 4GiB", "\"64MiB\"");
         let span = ("a span of time above zero, up to \"7d\"", "\"10m\"");
         let number = ("a number from 1 to 65536", "256");
-        let queue = ("\"queue\", which is all that this version serves", "\"queue\"");
-        let detach = ("\"continue\", which is all that this version serves", "\"continue\"");
+        let overlap = ("\"queue\", \"reject\" or \"interrupt\"", "\"queue\"");
+        let detach = ("\"continue\" or \"cancel\"", "\"continue\"");
         let allow = ("a list of strings", "[\"https://api.openai.com\"]");
         for (table, key, value, (what, example)) in [
             ("limits", "memory", "\"lots\"", memory),
@@ -430,10 +471,9 @@ mod tests {
             ("runs", "queue", "0", number),
             ("runs", "queue", "65537", number),
             ("runs", "queue", "-1", number),
-            ("runs", "overlap", "\"concurrent\"", queue),
-            ("runs", "overlap", "\"reject\"", queue),
-            ("runs", "overlap", "\"interrupt\"", queue),
-            ("runs", "on_detach", "\"cancel\"", detach),
+            ("runs", "overlap", "\"both\"", overlap),
+            ("runs", "on_detach", "\"leave\"", detach),
+            ("runs", "grace", "\"0s\"", span),
             ("http", "open_requests", "0", number),
             ("http", "connect_timeout", "\"0ms\"", span),
             ("http", "first_byte_timeout", "true", span),

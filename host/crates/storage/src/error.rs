@@ -12,9 +12,7 @@ use rusqlite::types::FromSqlError;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Somebody else has it open.
-    #[error(
-        "another rookery uses this data folder: {0}\nhint: stop it, or give this one a folder of its own"
-    )]
+    #[error("another rookery uses the data folder {0}")]
     InUse(PathBuf),
     /// The folder or a file in it cannot be made or used.
     #[error("the data folder {path} cannot be used: {error}")]
@@ -25,14 +23,10 @@ pub enum OpenError {
         error: io::Error,
     },
     /// The file is something else, or damaged beyond reading.
-    #[error(
-        "{0} holds no runs: it is not a database of rookery\nhint: move the file away; a new one is made then"
-    )]
+    #[error("{0} holds no runs: it is not a database of rookery")]
     NotRuns(PathBuf),
     /// A newer version of the host wrote it.
-    #[error(
-        "{path} was written by a newer rookery (its format is {found}, this one knows up to {known})\nhint: use that version, or move the file away; a new one is made then"
-    )]
+    #[error("{path} was written by a newer rookery (its format is {found}, this one knows up to {known})")]
     Newer {
         /// The file.
         path: PathBuf,
@@ -49,6 +43,19 @@ pub enum OpenError {
         /// What the database says.
         error: rusqlite::Error,
     },
+}
+
+impl OpenError {
+    /// What would mend it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::InUse(_) => "stop it, or give this one a folder of its own with --data".into(),
+            Self::Folder { .. } => "name a folder that this user may write to with --data".into(),
+            Self::NotRuns(_) => "move the file away; a new one is made then".into(),
+            Self::Newer { .. } => "use that version, or move the file away; a new one is made then".into(),
+            Self::Database { .. } => "look at the disk and at who may write to the file".into(),
+        }
+    }
 }
 
 /// Why a stored value is no value: a damaged file, or a defect of this crate.

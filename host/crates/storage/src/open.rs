@@ -148,22 +148,30 @@ fn recover(connection: &mut Connection) -> rusqlite::Result<usize> {
     Ok(unfinished.len())
 }
 
-/// The runs without an outcome, each with the number of its next event. The directory's limits bound how many these are.
+/// How many numbers are left out before the outcome of a run that was interrupted while it ran. Clients may have seen
+/// events that were not committed yet; the outcome must not bear the number of one of them, or who comes back with that
+/// number has seen everything. A log is at most a MiB ahead of its archive, which is 8192 events.
+const LOST: u64 = 16 * 1024;
+
+/// The runs without an outcome, each with the number that it shall have. The directory's limits bound how many these are.
 fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<(i64, u64)>> {
     let mut find = connection.prepare(
-        "SELECT no, 1 + coalesce((SELECT last FROM events WHERE run = no ORDER BY first DESC LIMIT 1), 0) \
-         FROM runs WHERE state IN ('queued', 'running')",
+        "SELECT no, coalesce((SELECT last FROM events WHERE run = no ORDER BY first DESC LIMIT 1), 0), \
+         state = 'running' FROM runs WHERE state IN ('queued', 'running')",
     )?;
-    let found = find.query_map((), |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned())))?;
+    let found = find.query_map((), |row| {
+        let (last, ran) = (row.get::<_, i64>(1)?.cast_unsigned(), row.get(2)?);
+        Ok((row.get(0)?, if ran { last + LOST } else { last + 1 }))
+    })?;
     found.collect()
 }
 
-fn interrupt(to: &Connection, no: i64, next: u64) -> Result<(), WriteError> {
+fn interrupt(to: &Connection, no: i64, number: u64) -> Result<(), WriteError> {
     let message = "the host stopped before the run ended; submit it again";
     let outcome = Outcome::Failed(Failure::new(Code::Interrupted, message));
-    let event = Event { id: next, item: Item::Outcome(outcome.clone()) };
-    rows::append(to, no, next, [&event], &mut Vec::new())?;
-    rows::end(to, no, SystemTime::now(), &outcome, next)?;
+    let event = Event { id: number, item: Item::Outcome(outcome.clone()) };
+    rows::append(to, no, number, [&event], &mut Vec::new())?;
+    rows::end(to, no, SystemTime::now(), &outcome, number)?;
     Ok(())
 }
 

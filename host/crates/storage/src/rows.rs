@@ -182,7 +182,7 @@ pub(crate) fn stop(name: &str) -> Result<Stop, Damaged> {
 
 const STOPS: [Stop; 3] = [Stop::BeforeStart, Stop::Returned, Stop::Dropped];
 
-pub(crate) const CODES: [Code; 15] = [
+pub(crate) const CODES: [Code; 17] = [
     Code::Rejected,
     Code::Unavailable,
     Code::Failed,
@@ -198,6 +198,8 @@ pub(crate) const CODES: [Code; 15] = [
     Code::Draining,
     Code::UnknownPlugin,
     Code::Internal,
+    Code::Busy,
+    Code::KeyReused,
 ];
 
 fn time(millis: i64) -> SystemTime {
@@ -282,6 +284,8 @@ mod tests {
             Code::Draining => 12,
             Code::UnknownPlugin => 13,
             Code::Internal => 14,
+            Code::Busy => 15,
+            Code::KeyReused => 16,
         };
         for (at, known) in CODES.into_iter().enumerate() {
             assert_eq!(place(known), at);

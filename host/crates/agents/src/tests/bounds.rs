@@ -63,8 +63,7 @@ async fn a_trap_after_too_much_output_is_told_as_too_much_output() {
 async fn a_plugin_that_is_not_served_is_unknown() {
     let host = Host::with_policy(POLICY);
     let nobody = AgentId { plugin: "nobody".parse().unwrap(), name: "alice".parse().unwrap() };
-    let asked = Asked { text: "count".into(), body: None, origin: Origin::Client(None) };
-    assert_eq!(host.directory.submit(&nobody, asked).unwrap_err().code, Code::UnknownPlugin);
+    assert_eq!(host.directory.submit(&nobody, asked("count")).unwrap_err().code, Code::UnknownPlugin);
 }
 
 #[tokio::test(start_paused = true)]

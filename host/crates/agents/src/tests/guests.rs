@@ -7,6 +7,8 @@
 //! | `say x` | writes `x` |
 //! | `count` | writes how many runs this instance has begun: 1, 2, 3 … |
 //! | `write n` | writes one chunk of `n` bytes, and goes on when it is refused |
+//! | `pour n` | writes `n` chunks of a thousand bytes, and waits for room before each, as the engine's guests do |
+//! | `tick 10s` | writes `.` every so often, until it is refused because the run was cancelled |
 //! | `take 10s` | lets time pass |
 //! | `stuck` | never goes on |
 //! | `open` | waits for the end of what the run has open |
@@ -177,6 +179,18 @@ impl Guest {
             match verb {
                 "say" => write(what.into()),
                 "count" => write(count.to_string()),
+                "pour" => {
+                    for _ in 0..what.parse::<usize>().expect("a number") {
+                        reply.room().await;
+                        write("x".repeat(1000));
+                    }
+                }
+                "tick" => {
+                    let every = what.parse::<Span>().expect("a span of time").0;
+                    while reply.write(Chunk::Text(".".into())) != Err(Refusal::Cancelled) {
+                        sleep(every).await;
+                    }
+                }
                 "write" => write("x".repeat(what.parse().expect("a number"))),
                 "take" => sleep(what.parse::<Span>().expect("a span of time").0).await,
                 "stuck" => pending().await,

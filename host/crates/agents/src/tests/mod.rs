@@ -3,11 +3,21 @@
 //! Nothing here waits for a while: it waits for an event of a run or for a state of the guests. Where time is the
 //! subject the clock is paused, and the time is checked too.
 
+mod archive;
+mod archive_fake;
 mod bounds;
+mod cancel;
+mod deadline;
+mod detach;
 mod drain;
 mod failing;
 mod guests;
+mod log;
+mod lost;
+mod once;
+mod overlap;
 mod random;
+mod readers;
 mod room;
 mod serving;
 
@@ -15,16 +25,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rookery_core::{AgentId, Chunk, Code, Failure, Item, Origin, Outcome};
+use futures_util::FutureExt;
+use rookery_core::{
+    AgentId, Chunk, Code, Event, Failure, Item, Origin, Outcome, Overlap, RunId, Standing, Stop,
+};
 use tokio::time::{Instant, timeout};
 
 use crate::guest::{Plugin, Policy};
+use crate::tests::archive_fake::FakeArchive;
 use crate::tests::guests::{Fake, Record};
-use crate::{Asked, Directory, Limits, Reader, Submitted};
+use crate::{Archiving, Asked, Cancelling, Directory, Limits, Reader, Submitted};
 
 const DEADLINE: Duration = Duration::from_secs(600);
 
-const POLICY: Policy = Policy { queue: 1024, deadline: DEADLINE, output: 1 << 20 };
+const GRACE: Duration = Duration::from_secs(5);
+
+const POLICY: Policy = Policy {
+    queue: 1024,
+    deadline: DEADLINE,
+    output: 1 << 20,
+    overlap: Overlap::Queue,
+    cancel_on_detach: false,
+    grace: GRACE,
+};
 
 const LIMITS: Limits = Limits { runs: 4096, live: 64, prompts: 1 << 20, unread: 16 << 20 };
 
@@ -36,10 +59,19 @@ struct Host {
 
 impl Host {
     fn new(fake: Fake, limits: Limits) -> Self {
+        Self::keeping(fake, limits, None)
+    }
+
+    /// A host whose runs are kept in this archive.
+    fn archived(policy: Policy, archive: &Arc<FakeArchive>) -> Self {
+        Self::keeping(Fake::new(policy), LIMITS, Some(archiving(archive, false)))
+    }
+
+    fn keeping(fake: Fake, limits: Limits, archiving: Option<Archiving>) -> Self {
         let guests = fake.record.clone();
         let plugin: Arc<dyn Plugin> = Arc::new(fake);
         let plugins = BTreeMap::from([("fake".parse().unwrap(), plugin)]);
-        Self { directory: Directory::new(plugins, limits), guests }
+        Self { directory: Directory::new(plugins, limits, archiving), guests }
     }
 
     fn with_policy(policy: Policy) -> Self {
@@ -47,13 +79,26 @@ impl Host {
     }
 
     fn submit(&self, name: &str, text: &str) -> Result<Submitted, Failure> {
-        let asked = Asked { text: text.into(), body: None, origin: Origin::Client(None) };
-        self.directory.submit(&agent(name), asked)
+        self.directory.submit(&agent(name), asked(text))
     }
 
     /// Submits a run that is accepted, and reads it to its end.
     async fn run(&self, name: &str, text: &str) -> Ended {
         end(self.submit(name, text).expect("accepted")).await
+    }
+
+    /// Follows a run that there is.
+    async fn follow(&self, run: RunId, after: u64) -> Reader {
+        self.directory.follow(run, after).await.expect("readable").expect("known")
+    }
+
+    /// How a run stands that there is.
+    async fn standing(&self, run: RunId) -> Standing {
+        self.directory.state(run).await.expect("readable").expect("known").standing
+    }
+
+    async fn cancel(&self, run: RunId) -> Cancelling {
+        self.directory.cancel(run).await.expect("readable").expect("known")
     }
 
     fn refusal(&self, name: &str, text: &str) -> Code {
@@ -64,6 +109,21 @@ impl Host {
     fn agents(&self) -> usize {
         self.directory.known()
     }
+}
+
+fn asked(text: &str) -> Asked {
+    Asked {
+        text: text.into(),
+        body: None,
+        origin: Origin::Client(None),
+        key: None,
+        deadline: None,
+        background: false,
+    }
+}
+
+fn archiving(archive: &Arc<FakeArchive>, strict: bool) -> Archiving {
+    Archiving { archive: archive.clone(), strict }
 }
 
 fn agent(name: &str) -> AgentId {
@@ -129,6 +189,32 @@ async fn outcome(mut run: Submitted) -> Outcome {
     match &last.item {
         Item::Outcome(outcome) => outcome.clone(),
         other => panic!("{other:?} is no outcome"),
+    }
+}
+
+/// What a reader sees from where it is to the end.
+async fn rest(events: &mut Reader) -> Vec<Event> {
+    let mut seen = Vec::new();
+    while let Some(event) = in_time(events.next()).await.expect("not cut off") {
+        seen.push((*event).clone());
+    }
+    assert_eq!(in_time(events.next()).await, Ok(None), "nothing comes after the end");
+    seen
+}
+
+/// What a reader sees now, without waiting.
+fn now(events: &mut Reader) -> Vec<Arc<Event>> {
+    let mut seen = Vec::new();
+    while let Some(Ok(Some(event))) = events.next().now_or_never() {
+        seen.push(event);
+    }
+    seen
+}
+
+/// Lets everything happen that can happen without time passing or anything from outside.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -8,15 +8,15 @@ use super::*;
 use crate::tests::guests::Launching;
 
 /// A linear congruential generator (the constants are Knuth's, of MMIX): the same seed is the same run of events.
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
 
-    fn one_of<'a>(&mut self, these: &[&'a str]) -> &'a str {
+    pub(super) fn one_of<'a>(&mut self, these: &[&'a str]) -> &'a str {
         these[self.below(these.len())]
     }
 }
@@ -47,7 +47,7 @@ async fn every_accepted_run_has_exactly_one_outcome_whatever_happens() {
 
 async fn whatever_happens(seed: u64) {
     let mut dice = Dice(seed);
-    let policy = Policy { queue: 3, deadline: seconds(10), output: 2000 };
+    let policy = Policy { queue: 3, deadline: seconds(10), output: 2000, ..POLICY };
     let fake = Fake::launching(policy, Launching::Fails(AtomicUsize::new(dice.below(20))));
     let host = Host::new(fake, Limits { runs: 12, live: 3, ..LIMITS });
     let mut reading = JoinSet::new();

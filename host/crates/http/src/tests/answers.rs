@@ -7,7 +7,7 @@ use rookery_agents::Limits;
 use rookery_agents::guest::Call;
 use rookery_core::{Chunk, Code, Failure};
 
-use super::support::{Host, LIMITS, bare, h2, post, soon};
+use super::support::{Host, LIMITS, POLICY, bare, h2, post, soon};
 use crate::Settings;
 
 const TEXT: &str = "accept: text/plain\r\n";
@@ -145,6 +145,27 @@ async fn a_large_document_arrives_whole() {
 }
 
 #[tokio::test]
+async fn a_document_of_which_most_is_in_the_archive_arrives_whole_and_again() {
+    let mut host = Host::keeping(POLICY).await;
+    let request = post(&format!("idempotency-key: a\r\n{DOCUMENT}"), "hello");
+    let mut client = host.client_of(&request).await;
+    let run = host.run().await;
+    let text = "é\"\n".repeat(256);
+    for number in 0..500 {
+        run.text(&text);
+        run.write(Chunk::Data { name: "progress".into(), json: number.to_string() });
+        tokio::task::yield_now().await;
+    }
+    run.done().await;
+    let first = client.response().await;
+    let document = first.json();
+    assert_eq!(document["text"], text.repeat(500));
+    let numbers: Vec<_> = document["chunks"].as_array().unwrap().iter().map(|chunk| &chunk["data"]).collect();
+    assert_eq!(numbers, (0..500).collect::<Vec<_>>());
+    assert_eq!(host.ask(&request).await.body, first.body);
+}
+
+#[tokio::test]
 async fn what_is_served_is_listed() {
     let host = Host::start().await;
     let all = host.ask(&bare("GET", "/agents", "")).await;
@@ -171,14 +192,6 @@ async fn head_says_what_get_would_and_starts_nothing() {
 }
 
 #[tokio::test]
-async fn an_event_source_that_comes_back_starts_nothing() {
-    let host = Host::start().await;
-    let response = host.ask(&bare("GET", "/agents/chat/alice?prompt=hello", "last-event-id: 3\r\n")).await;
-    assert_eq!(response.status(), 204);
-    assert_eq!(host.directory.running(), 0);
-}
-
-#[tokio::test]
 async fn pages_of_every_origin_may_ask() {
     let mut host = Host::start().await;
     let asks = "origin: https://a.example\r\naccess-control-request-method: POST\r\n\
@@ -200,5 +213,8 @@ async fn pages_of_every_origin_may_ask() {
     host.run().await.done().await;
     let head = client.head().await;
     assert_eq!(head.header("access-control-allow-origin"), Some("*"));
-    assert_eq!(head.header("access-control-expose-headers"), Some("Run-Id, Location, Retry-After"));
+    assert_eq!(
+        head.header("access-control-expose-headers"),
+        Some("Run-Id, Location, Retry-After, Preference-Applied, Idempotent-Replayed")
+    );
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request};
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Full};
 use rookery_agents::Limits;
 use rookery_core::{Chunk, Code, Failure, Origin};
 use tokio::time::{Instant, sleep};
 
-use super::support::{Guest, Host, LIMITS, bare, h2, post, scripted, soon};
+use super::support::{Guest, Host, LIMITS, POLICY, bare, h2, post, scripted, soon};
 use crate::Settings;
 use crate::routes::Face;
 
@@ -37,8 +37,9 @@ async fn a_stream_is_these_bytes() {
     vary: Accept
     x-accel-buffering: no
     run-id: <run>
+    location: /runs/<run>
     access-control-allow-origin: *
-    access-control-expose-headers: Run-Id, Location, Retry-After
+    access-control-expose-headers: Run-Id, Location, Retry-After, Preference-Applied, Idempotent-Replayed
     x-content-type-options: nosniff
     transfer-encoding: chunked
     date: <now>
@@ -71,14 +72,15 @@ async fn every_chunk_arrives_before_the_next_one_is_written() {
     let mut client = host.client().await;
     client.send(bare("GET", "/agents/chat/alice?prompt=hello", "accept: text/event-stream\r\n")).await;
     let run = host.run().await;
-    client.until("\r\n\r\n").await;
+    let id = run.0.prompt.run;
+    client.until(&format!("id: {id}/0\n\n")).await;
     for number in 1..=100 {
         run.text(&format!("<{number}>"));
         let arrived = client.until("\n\n").await;
-        assert!(arrived.ends_with(&format!("id: {number}\ndata: <{number}>\n\n")), "{arrived:?}");
+        assert!(arrived.ends_with(&format!("id: {id}/{number}\ndata: <{number}>\n\n")), "{arrived:?}");
     }
     run.done().await;
-    client.until("event: done\nid: 101\n").await;
+    client.until(&format!("event: done\nid: {id}/101\n")).await;
 }
 
 #[tokio::test]
@@ -126,7 +128,9 @@ async fn the_guest_is_given_what_was_asked() {
         let address = client.stream.local_addr().unwrap().to_string();
         assert_eq!(run.0.prompt.origin, Origin::Client(Some(address)));
         let head = client.head().await;
-        assert_eq!(head.header("run-id"), Some(&*run.0.prompt.run.to_string()));
+        let id = run.0.prompt.run.to_string();
+        assert_eq!(head.header("run-id"), Some(&*id));
+        assert_eq!(head.header("location"), Some(&*format!("/runs/{id}")));
         run.done().await;
     }
 }
@@ -213,9 +217,9 @@ async fn a_client_that_leaves_does_not_end_the_run() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_stream_says_something_every_fifteen_seconds() {
-    let (directory, mut runs) = scripted(LIMITS);
+    let (directory, mut runs) = scripted(LIMITS, POLICY, None);
     let face = Face::new(directory, Settings::default());
-    let request = Request::get("/agents/chat/alice?prompt=hello").body(Empty::<Bytes>::new()).unwrap();
+    let request = Request::post("/agents/chat/alice").body(Full::<Bytes>::from("hello")).unwrap();
     let response = face.answer(request, ([127, 0, 0, 1], 1).into()).await;
     let mut body = pin!(response.into_body());
     let run = Guest(*runs.recv().await.unwrap());

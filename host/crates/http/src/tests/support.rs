@@ -11,8 +11,9 @@ use futures_util::future::BoxFuture;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rookery_agents::guest::{Call, Instance, Plugin, Policy};
-use rookery_agents::{Directory, Limits};
-use rookery_core::{AgentId, Chunk, Failure, Generation};
+use rookery_agents::{Archiving, Directory, Limits};
+use rookery_core::{AgentId, Chunk, Failure, Generation, Overlap};
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -20,7 +21,17 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::shelf::Shelf;
 use crate::{Settings, serve};
+
+pub(super) const POLICY: Policy = Policy {
+    queue: 1,
+    deadline: Duration::from_secs(600),
+    output: 64 << 20,
+    overlap: Overlap::Queue,
+    cancel_on_detach: false,
+    grace: Duration::from_secs(600),
+};
 
 pub(super) const LIMITS: Limits = Limits { runs: 100, live: 100, prompts: 16 << 20, unread: 64 << 20 };
 
@@ -30,6 +41,7 @@ pub(super) struct Host {
     pub(super) directory: Directory,
     pub(super) stop: CancellationToken,
     pub(super) serving: JoinHandle<()>,
+    pub(super) shelf: Arc<Shelf>,
     runs: mpsc::Receiver<Box<Call>>,
 }
 
@@ -38,13 +50,30 @@ impl Host {
         Self::with(Settings::default(), LIMITS).await
     }
 
+    /// A host that keeps nothing.
     pub(super) async fn with(settings: Settings, limits: Limits) -> Self {
-        let (directory, runs) = scripted(limits);
+        let (directory, runs) = scripted(limits, POLICY, None);
+        Self::serving(settings, directory, Shelf::new(), runs).await
+    }
+
+    /// A host that keeps its runs.
+    pub(super) async fn keeping(policy: Policy) -> Self {
+        let shelf = Shelf::new();
+        let (directory, runs) = scripted(LIMITS, policy, Some(shelf.clone()));
+        Self::serving(Settings::default(), directory, shelf, runs).await
+    }
+
+    async fn serving(
+        settings: Settings,
+        directory: Directory,
+        shelf: Arc<Shelf>,
+        runs: mpsc::Receiver<Box<Call>>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let serving = tokio::spawn(serve(listener, directory.clone(), settings, stop.clone()));
-        Self { address, directory, stop, serving, runs }
+        Self { address, directory, stop, serving, shelf, runs }
     }
 
     pub(super) async fn client(&self) -> Client {
@@ -62,20 +91,67 @@ impl Host {
         client.send(request).await;
         client.response().await
     }
+
+    /// A client that has asked.
+    pub(super) async fn client_of(&self, request: &str) -> Client {
+        let mut client = self.client().await;
+        client.send(request).await;
+        client
+    }
+
+    /// A run that has begun, by a client that waits for nothing.
+    pub(super) async fn begun(&mut self, prompt: &str) -> (String, Guest) {
+        let response = self.ask(&post("prefer: respond-async\r\n", prompt)).await;
+        assert_eq!(response.status(), 202, "{response:?}");
+        (response.header("run-id").unwrap().to_owned(), self.run().await)
+    }
+
+    /// How a run stands.
+    pub(super) async fn state(&self, run: &str) -> Value {
+        self.ask(&bare("GET", &format!("/runs/{run}"), "accept: application/json\r\n")).await.json()
+    }
+
+    /// Waits until a run stands like this.
+    pub(super) async fn reaches(&self, run: &str, state: &str) -> Value {
+        let reached = async {
+            loop {
+                let now = self.state(run).await;
+                if now["state"] == state {
+                    return now;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(reached).await
+    }
+
+    /// What an `EventSource` would see of a run from after this event: the number and the data of every event, after
+    /// the run is over.
+    pub(super) async fn replay(&self, run: &str, after: u64) -> Vec<(u64, String)> {
+        let mut client = self.client().await;
+        client.send(bare("GET", &format!("/runs/{run}?after={after}"), "")).await;
+        client.events().await
+    }
 }
 
 /// A directory whose guests are what comes out of the receiver.
-pub(super) fn scripted(limits: Limits) -> (Directory, mpsc::Receiver<Box<Call>>) {
+pub(super) fn scripted(
+    limits: Limits,
+    policy: Policy,
+    shelf: Option<Arc<Shelf>>,
+) -> (Directory, mpsc::Receiver<Box<Call>>) {
     let (sender, runs) = mpsc::channel(16);
-    let chat: Arc<dyn Plugin> = Arc::new(Scripted(sender));
-    (Directory::new(BTreeMap::from([("chat".parse().unwrap(), chat)]), limits), runs)
+    let chat: Arc<dyn Plugin> = Arc::new(Scripted(sender, policy));
+    let plugins = BTreeMap::from([("chat".parse().unwrap(), chat)]);
+    let archiving = shelf.map(|archive| Archiving { archive, strict: false });
+    (Directory::new(plugins, limits, archiving), runs)
 }
 
-struct Scripted(mpsc::Sender<Box<Call>>);
+struct Scripted(mpsc::Sender<Box<Call>>, Policy);
 
 impl Plugin for Scripted {
     fn policy(&self) -> Policy {
-        Policy { queue: 1, deadline: Duration::from_secs(600), output: 64 << 20 }
+        self.1
     }
 
     fn version(&self) -> &str {
@@ -83,7 +159,7 @@ impl Plugin for Scripted {
     }
 
     fn launch(&self, _: &AgentId, _: Generation) -> BoxFuture<'static, Result<Box<dyn Instance>, Failure>> {
-        let instance: Box<dyn Instance> = Box::new(Scripted(self.0.clone()));
+        let instance: Box<dyn Instance> = Box::new(Scripted(self.0.clone(), self.1));
         Box::pin(async { Ok(instance) })
     }
 }
@@ -164,16 +240,63 @@ impl Client {
         std::mem::take(&mut self.read)
     }
 
-    /// A response whose length is told.
+    /// A response with all of its body.
     pub(super) async fn response(&mut self) -> Response {
         let mut response = self.head().await;
+        if response.header("transfer-encoding") == Some("chunked") {
+            response.body = self.chunked().await;
+            return response;
+        }
         let length = response.header("content-length").unwrap_or("0").parse().unwrap();
+        response.body = self.exactly(length).await;
+        response
+    }
+
+    /// A body whose length is not told.
+    async fn chunked(&mut self) -> String {
+        let mut body = String::new();
+        loop {
+            let size = self.until("\r\n").await;
+            let size = usize::from_str_radix(size.trim_end(), 16).unwrap();
+            body += &self.exactly(size).await;
+            assert_eq!(self.exactly(2).await, "\r\n");
+            if size == 0 {
+                return body;
+            }
+        }
+    }
+
+    /// So many bytes. The tests write no character that a frame could tear apart.
+    async fn exactly(&mut self, length: usize) -> String {
         while self.read.len() < length {
             let count = soon(self.stream.read_buf(&mut self.read)).await.unwrap();
             assert!(count > 0, "closed within a body");
         }
-        response.body = String::from_utf8(self.read.drain(..length).collect()).unwrap();
-        response
+        String::from_utf8(self.read.drain(..length).collect()).unwrap()
+    }
+
+    /// The whole of a stream, as the number and the data of every event that a client would see.
+    pub(super) async fn events(&mut self) -> Vec<(u64, String)> {
+        let response = self.response().await;
+        assert_eq!((response.status(), response.header("content-type")), (200, Some("text/event-stream")));
+        let blocks = response.body.split_terminator("\n\n");
+        let field = |block: &str, name: &str| {
+            block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned)
+        };
+        blocks
+            .filter_map(|block| {
+                let id = field(block, "id")?;
+                let number = id.rsplit('/').next()?.parse().unwrap();
+                Some((number, field(block, "data")?))
+            })
+            .collect()
+    }
+
+    /// Waits for the head, and leaves it to be read again.
+    pub(super) async fn has_head(&mut self) -> Response {
+        let head = self.head().await;
+        self.read.splice(..0, head.head.bytes());
+        head
     }
 
     pub(super) async fn head(&mut self) -> Response {

@@ -35,6 +35,7 @@ struct State {
     handed: usize,
     committed: Vec<u64>,
     lost: Option<String>,
+    started: bool,
 }
 
 impl Tape {
@@ -58,7 +59,13 @@ impl Tape {
     }
 
     pub(crate) fn start(&self, generation: u64) {
-        self.state.lock().unwrap().waiting.started = Some((at(2_000), Generation(generation)));
+        let mut state = self.state.lock().unwrap();
+        state.waiting.started = Some((at(2_000), Generation(generation)));
+        state.started = true;
+    }
+
+    pub(crate) fn has_started(&self) -> bool {
+        self.state.lock().unwrap().started
     }
 
     pub(crate) fn write(&self, item: Item) {

@@ -13,7 +13,7 @@ fn a_second_opening_is_refused_until_the_first_is_closed() {
     let runs = open(folder.path());
     let error = refusal(folder.path());
     assert!(matches!(error, OpenError::InUse(_)));
-    assert!(error.to_string().starts_with("another rookery uses this data folder"), "{error}");
+    assert!(error.to_string().starts_with("another rookery uses the data folder"), "{error}");
     runs.close();
     let again = open(folder.path());
     drop(runs);
@@ -42,7 +42,7 @@ fn a_file_that_is_no_database_is_left_as_it_is() {
     std::fs::write(&path, &garbage).unwrap();
     let error = refusal(folder.path());
     assert!(matches!(error, OpenError::NotRuns(_)), "{error}");
-    assert!(error.to_string().contains("move the file away"), "{error}");
+    assert!(error.hint().contains("move the file away"), "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), garbage);
 }
 

@@ -1,0 +1,55 @@
+//! The guest's end of a log.
+
+use std::sync::Arc;
+
+use rookery_core::Chunk;
+
+use crate::log::{Log, Refusal};
+
+/// The guest's end of a log.
+#[derive(Clone)]
+pub struct Reply {
+    log: Arc<Log>,
+}
+
+impl Reply {
+    pub(crate) fn new(log: Arc<Log>) -> Self {
+        Self { log }
+    }
+
+    /// Appends a chunk and wakes the readers.
+    ///
+    /// # Errors
+    ///
+    /// When the run is over, the chunk not well formed, or the output too large.
+    pub fn write(&self, chunk: Chunk) -> Result<(), Refusal> {
+        self.log.write(chunk)
+    }
+
+    /// Whether the archive keeps up. Where it does not, the guest should be held until [`Reply::room`].
+    pub fn has_room(&self) -> bool {
+        self.log.lock().has_room()
+    }
+
+    /// Waits until the archive has caught up. Ends with the run at the latest.
+    pub async fn room(&self) {
+        loop {
+            let progress = self.log.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if self.log.lock().holds_nobody() {
+                return;
+            }
+            tokio::select! {
+                () = progress => {}
+                () = self.log.cancelling.cancelled() => return,
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reply").field("run", &self.log.run()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,219 @@
+//! What is known of runs, one by one or listed.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rookery_core::{AgentId, RunId};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::client::Client;
+use crate::error::{ClientError, Problem};
+
+/// Where a run stands.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// Which run.
+    pub run: RunId,
+    /// Whose run: `chat/alice`.
+    pub agent: String,
+    /// How far it is.
+    pub standing: Standing,
+    /// How many runs of its agent are before it, where it is queued.
+    pub place: Option<u64>,
+    /// What was asked.
+    pub prompt: String,
+    /// Who asked: `client 127.0.0.1:50312`, `agent chat/bob` or `schedule nightly`.
+    pub origin: Option<String>,
+    /// When it was accepted, as the host wrote it.
+    pub submitted: String,
+    /// When its turn came.
+    pub started: Option<String>,
+    /// When it had its outcome.
+    pub ended: Option<String>,
+    /// How many events it has.
+    pub events: u64,
+    /// Why it failed.
+    pub problem: Option<Problem>,
+    document: Value,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It waits for its turn.
+    Queued,
+    /// It runs.
+    Running,
+    /// It ended well.
+    Done,
+    /// It did not work.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// A text that is no [`Standing`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no state of a run: it is queued, running, done, failed or cancelled")]
+pub struct StandingError(String);
+
+/// Which runs to list: all, or those that fit.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Of this agent only.
+    pub agent: Option<AgentId>,
+    /// So far only.
+    pub standing: Option<Standing>,
+    /// How many a page should have; the host may give fewer.
+    pub page: Option<usize>,
+}
+
+/// Lists of runs, newest first, as the host gives them out.
+pub struct Pages {
+    client: Client,
+    next: Option<String>,
+}
+
+impl State {
+    pub(crate) fn read(document: Value) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Known {
+            run: String,
+            agent: String,
+            state: String,
+            #[serde(default)]
+            place: Option<u64>,
+            #[serde(default)]
+            prompt: String,
+            #[serde(default)]
+            origin: Map<String, Value>,
+            submitted: String,
+            #[serde(default)]
+            started: Option<String>,
+            #[serde(default)]
+            ended: Option<String>,
+            #[serde(default)]
+            events: u64,
+            #[serde(default)]
+            problem: Option<Problem>,
+        }
+        let known = Known::deserialize(&document).map_err(|error| error.to_string())?;
+        Ok(Self {
+            run: known.run.parse().map_err(|error: rookery_core::NameError| error.to_string())?,
+            agent: known.agent,
+            standing: known.state.parse().map_err(|error: StandingError| error.to_string())?,
+            place: known.place,
+            prompt: known.prompt,
+            origin: known.origin.iter().next().map(|(kind, name)| match name.as_str() {
+                Some(name) => format!("{kind} {name}"),
+                None => kind.clone(),
+            }),
+            submitted: known.submitted,
+            started: known.started,
+            ended: known.ended,
+            events: known.events,
+            problem: known.problem,
+            document,
+        })
+    }
+
+    /// All that the host said of it, as one line of JSON.
+    pub fn json(&self) -> String {
+        self.document.to_string()
+    }
+}
+
+impl FromStr for State {
+    type Err = String;
+
+    /// Reads the document that a host gives.
+    fn from_str(json: &str) -> Result<Self, String> {
+        Self::read(serde_json::from_str(json).map_err(|error| error.to_string())?)
+    }
+}
+
+impl Standing {
+    const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Done, Self::Failed, Self::Cancelled];
+
+    /// The name that the host uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl FromStr for Standing {
+    type Err = StandingError;
+
+    fn from_str(text: &str) -> Result<Self, StandingError> {
+        let standing = Self::ALL.into_iter().find(|standing| standing.as_str() == text);
+        standing.ok_or_else(|| StandingError(text.chars().take(40).collect()))
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Query {
+    /// Every character of these needs no encoding in a query.
+    fn path(&self) -> String {
+        let pairs = [
+            self.agent.as_ref().map(|agent| format!("agent={agent}")),
+            self.standing.map(|standing| format!("state={standing}")),
+            self.page.map(|page| format!("limit={page}")),
+        ];
+        let query: Vec<_> = pairs.into_iter().flatten().collect();
+        if query.is_empty() { "/runs".into() } else { format!("/runs?{}", query.join("&")) }
+    }
+}
+
+impl Pages {
+    pub(crate) fn new(client: Client, query: &Query) -> Self {
+        Self { client, next: Some(query.path()) }
+    }
+
+    /// The next page; None after the last one.
+    pub async fn next(&mut self) -> Option<Result<Vec<State>, ClientError>> {
+        let path = self.next.take()?;
+        match self.client.page(&path).await {
+            // An empty page is the last one whatever it says, or a list could go on for ever.
+            Ok((runs, _)) if runs.is_empty() => None,
+            Ok((runs, next)) => {
+                self.next = next;
+                Some(Ok(runs))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_asks_for_what_is_set() {
+        assert_eq!(Query::default().path(), "/runs");
+        let agent = AgentId { plugin: "chat".parse().unwrap(), name: "a~b".parse().unwrap() };
+        let query = Query { agent: Some(agent), standing: Some(Standing::Done), page: Some(20) };
+        assert_eq!(query.path(), "/runs?agent=chat/a~b&state=done&limit=20");
+    }
+
+    #[test]
+    fn every_standing_reads_back_and_nothing_else_does() {
+        for standing in Standing::ALL {
+            assert_eq!(standing.to_string().parse(), Ok(standing));
+        }
+        let error = "Done".parse::<Standing>().unwrap_err();
+        assert!(error.to_string().contains("queued, running, done, failed or cancelled"));
+    }
+}
