@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rookery::{Config, Host, Refused};
+use rookery::{Config, Host, Keeping, Refused};
 use rookery_agents::Limits;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -18,12 +18,13 @@ use crate::guests;
 pub struct TestHost {
     host: Host,
     address: SocketAddr,
-    _folder: TempDir,
+    _folders: (TempDir, TempDir),
 }
 
 /// What a test's host shall be like.
 pub struct TestHostBuilder {
     folder: TempDir,
+    runs: TempDir,
     environment: HashMap<String, String>,
     config: Config,
 }
@@ -40,19 +41,20 @@ impl TestHost {
 
     /// A host that is still to be described.
     pub fn builder() -> TestHostBuilder {
-        let folder = tempfile::tempdir().unwrap();
+        let (folder, runs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let config = Config {
             folder: folder.path().to_owned(),
             // Shared by all tests: what it holds, compiled code, is the same for all of them.
             data: guests::target().join("test-data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             limits: Limits { runs: 16_384, live: 1_000, prompts: 256 << 20, unread: 512 << 20 },
+            runs: Some(Keeping { settings: rookery_storage::Settings::new(runs.path()), strict: false }),
             http: rookery_http::Settings::default(),
             outgoing: rookery_outgoing::ClientSettings::default(),
             environment: Arc::new(|_| None),
             threads: 2,
         };
-        TestHostBuilder { folder, environment: HashMap::new(), config }
+        TestHostBuilder { folder, runs, environment: HashMap::new(), config }
     }
 
     /// Where clients come in.
@@ -112,10 +114,16 @@ impl TestHostBuilder {
         self
     }
 
-    /// Keeps its data in a folder of its own.
+    /// Keeps compiled code in this folder.
     pub fn data(self, folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
         self.config(|config| config.data = folder)
+    }
+
+    /// Keeps its runs in this folder, so that another host can come back to them.
+    pub fn runs(self, folder: impl Into<PathBuf>) -> Self {
+        let settings = rookery_storage::Settings::new(folder);
+        self.config(|config| config.runs = Some(Keeping { settings, strict: false }))
     }
 
     /// Starts the host.
@@ -123,7 +131,7 @@ impl TestHostBuilder {
         let environment = self.environment;
         self.config.environment = Arc::new(move |name| environment.get(name).cloned());
         let host = Host::start(self.config, |_| {}).await.unwrap();
-        TestHost { address: host.address(), host, _folder: self.folder }
+        TestHost { address: host.address(), host, _folders: (self.folder, self.runs) }
     }
 }
 

@@ -59,6 +59,11 @@ impl Program {
         self.child.id().unwrap()
     }
 
+    /// Kills it, as nobody should.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// Presses ctrl-c.
     pub async fn interrupt(&self) {
         let id = self.id().to_string();

@@ -9,4 +9,5 @@ mod loading;
 mod outgoing;
 mod program;
 mod promises;
+mod runs;
 mod stream;

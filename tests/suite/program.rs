@@ -138,15 +138,16 @@ async fn an_empty_folder_is_said_to_be_empty() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_is_not_there_and_a_port_that_is_taken_are_errors_with_a_hint() {
-    let (status, stderr) =
-        Program::start(&["serve", "/no/such/folder", "--listen", "127.0.0.1:0"]).end().await;
+    let place = Place::with(&["echo"]);
+    let data = place.data.path().to_str().unwrap();
+    let arguments = ["serve", "/no/such/folder", "--data", data, "--listen", "127.0.0.1:0"];
+    let (status, stderr) = Program::start(&arguments).end().await;
     assert_eq!(status.code(), Some(1));
     assert!(stderr.contains("/no/such/folder") && stderr.contains("hint: "), "{stderr}");
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let place = Place::with(&["echo"]);
-    let (plugins, data) = (place.plugins.path().to_str().unwrap(), place.data.path().to_str().unwrap());
+    let plugins = place.plugins.path().to_str().unwrap();
     let (status, stderr) =
         Program::start(&["serve", plugins, "--data", data, "--listen", &address]).end().await;
     assert_eq!(status.code(), Some(1));

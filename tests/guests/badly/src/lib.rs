@@ -44,6 +44,7 @@ impl Guest for Badly {
             "never" => wait_for(u64::MAX).await,
             "block" => std::thread::sleep(Duration::from_secs(3600)),
             "nap" => std::thread::sleep(Duration::from_millis(amount as u64)),
+            "drip" => drip(&reply, amount).await,
             "huge" => return huge(&reply, amount),
             "ignore-refusals" => ignore_refusals(&reply, amount),
             "forge" => forge(&reply),
@@ -90,6 +91,16 @@ fn flood(reply: &Reply, chunks: usize) {
         if reply.write(&Chunk::Text(format!("{n}\n"))).is_err() {
             return;
         }
+    }
+}
+
+/// Writes a chunk each millisecond, until nobody wants more.
+async fn drip(reply: &Reply, chunks: usize) {
+    for n in 0..chunks {
+        if reply.write(&Chunk::Text(format!("{n} "))).is_err() {
+            return;
+        }
+        wait_for(1_000_000).await;
     }
 }
 

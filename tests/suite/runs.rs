@@ -1,0 +1,242 @@
+//! Runs outlive their readers, their connections, and the host.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::Method;
+use rookery_client::{Client as Follower, ClientError, Update};
+use rookery_core::RunId;
+use rookery_tests::program::Program;
+use rookery_tests::{Client, Streaming, TestHost, guests};
+
+fn run_of(stream: &Streaming) -> String {
+    stream.headers["run-id"].to_str().unwrap().to_owned()
+}
+
+async fn follow(client: &Client, run: &str, after: u64) -> Streaming {
+    let path = format!("/runs/{run}?after={after}");
+    client.send(Method::GET, &path, &[("accept", "text/event-stream")], "").await
+}
+
+async fn state(client: &Client, run: &str) -> serde_json::Value {
+    let headers = [("accept", "application/json")];
+    client.send(Method::GET, &format!("/runs/{run}"), &headers, "").await.whole().await.json()
+}
+
+async fn cancel(client: &Client, run: &str) -> serde_json::Value {
+    client.send(Method::DELETE, &format!("/runs/{run}"), &[], "").await.whole().await.json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_4_a_reader_that_left_comes_back_and_misses_nothing() {
+    let host = TestHost::serving(&["badly"]).await;
+    let client = host.client();
+    let mut stream = client.prompt("badly/x", "drip 200").await;
+    let run = run_of(&stream);
+    stream.until("id: 10\n").await;
+    drop(stream);
+    let rest = follow(&client, &run, 10).await.whole().await.body;
+    let ids: Vec<_> = rest.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    let expected: Vec<_> = (11..=201).map(|id: u32| id.to_string()).collect();
+    assert_eq!(ids, expected, "every event after the tenth, once, in order");
+    assert!(rest.contains("event: done\n"));
+    assert_eq!(follow(&client, &run, 201).await.status, 204, "there is nothing more to see");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_readers_of_one_run_all_see_all_of_it() {
+    let host = TestHost::serving(&["badly"]).await;
+    let client = Client::http2(host.address());
+    let stream = client.prompt("badly/x", "drip 50").await;
+    let run = run_of(&stream);
+    let readers = (0..1_000).map(|_| async { follow(&client, &run, 0).await.whole().await.body });
+    let first = stream.whole().await.body;
+    assert!(first.contains("id: 51\n"));
+    for body in join_all(readers).await {
+        assert_eq!(body, first);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_run_replays_byte_for_byte_after_a_restart() {
+    let runs = tempfile::tempdir().unwrap();
+    let first = {
+        let host = TestHost::builder().plugin("talker", "").runs(runs.path()).start().await;
+        let mut stream = host.client().prompt("talker/x", "kinds").await;
+        let run = run_of(&stream);
+        let body = stream.rest().await.to_owned();
+        host.drain(Duration::from_secs(5)).await;
+        (run, body)
+    };
+    let host = TestHost::builder().plugin("talker", "").runs(runs.path()).start().await;
+    assert_eq!(follow(&host.client(), &first.0, 0).await.whole().await.body, first.1);
+    assert_eq!(state(&host.client(), &first.0).await["state"], "done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_names_one_run_also_after_a_restart() {
+    let runs = tempfile::tempdir().unwrap();
+    let headers = [("idempotency-key", "k1"), ("content-type", "text/plain"), ("accept", "application/json")];
+    let builder = || TestHost::builder().plugin("counter", "").runs(runs.path());
+    let host = builder().start().await;
+    let ask = |client: Client, prompt: &'static str| async move {
+        client.send(Method::POST, "/agents/counter/x", &headers, prompt).await.whole().await
+    };
+    let first = ask(host.client(), "count").await;
+    assert_eq!(ask(host.client(), "count").await.body, first.body);
+    host.drain(Duration::from_secs(5)).await;
+    let host = builder().start().await;
+    assert_eq!(ask(host.client(), "count").await.body, first.body);
+    let other = ask(host.client(), "who").await;
+    assert_eq!((other.status.as_u16(), &other.json()["code"]), (422, &"key-reused".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_hears_of_its_end_returns_and_keeps_its_instance() {
+    let host = TestHost::serving(&["badly"]).await;
+    let client = host.client();
+    let mut stream = client.prompt("badly/x", "drip 1000000").await;
+    let run = run_of(&stream);
+    stream.until("id: 3\n").await;
+    cancel(&client, &run).await;
+    let body = stream.rest().await;
+    assert!(body.contains(r#""code":"cancelled""#) && body.contains(r#""stop":"returned""#), "{body}");
+    assert_eq!(client.text("badly/x", "count").await, "2");
+    assert_eq!(cancel(&client, &run).await["state"], "cancelled", "cancelling twice is no error");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_does_not_return_loses_its_instance_after_the_grace() {
+    let host = TestHost::builder().plugin("badly", "[runs]\ngrace = \"100ms\"\n").start().await;
+    let client = host.client();
+    let mut running = client.prompt("badly/x", "spin").await;
+    let mut queued = client.prompt("badly/x", "count").await;
+    cancel(&client, &run_of(&queued)).await;
+    assert!(queued.rest().await.contains(r#""stop":"before-start""#));
+    cancel(&client, &run_of(&running)).await;
+    assert!(running.rest().await.contains(r#""stop":"dropped""#));
+    assert_eq!(client.text("badly/x", "count").await, "1", "a new instance");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_says_what_happens_when_runs_overlap() {
+    let host = TestHost::builder()
+        .plugin_as("badly", "reject", "[runs]\noverlap = \"reject\"\n")
+        .plugin_as("badly", "interrupt", "[runs]\noverlap = \"interrupt\"\n")
+        .start()
+        .await;
+    let client = host.client();
+    let mut first = client.prompt("reject/x", "drip 1000000").await;
+    first.until("id: 1\n").await;
+    let refused = client.ask("reject/x", "count").await;
+    assert_eq!((refused.status.as_u16(), &refused.json()["code"]), (409, &"busy".into()));
+
+    let mut first = client.prompt("interrupt/x", "drip 1000000").await;
+    first.until("id: 1\n").await;
+    assert_eq!(
+        client.text("interrupt/x", "count").await,
+        "2",
+        "the same instance, as the first one returned"
+    );
+    assert!(first.rest().await.contains(r#""code":"cancelled""#));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_in_the_background_is_fetched_later() {
+    let host = TestHost::builder().plugin("badly", "[runs]\non_detach = \"cancel\"\n").start().await;
+    let client = host.client();
+    let headers = [("prefer", "respond-async"), ("content-type", "text/plain")];
+    let answer = client.send(Method::POST, "/agents/badly/x", &headers, "drip 30").await;
+    assert_eq!(answer.status, 202);
+    let location = answer.headers["location"].to_str().unwrap().to_owned();
+    let text = client.send(Method::GET, &location, &[("accept", "text/plain")], "").await.whole().await.body;
+    assert!(text.starts_with("0 1 2 ") && text.ends_with("29 "), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_may_shorten_the_deadline() {
+    let host = TestHost::serving(&["badly"]).await;
+    let headers = [("run-deadline", "100ms"), ("content-type", "text/plain"), ("accept", "application/json")];
+    let answer = host.client().send(Method::POST, "/agents/badly/x", &headers, "spin").await.whole().await;
+    assert_eq!(answer.json()["code"], "deadline-exceeded");
+}
+
+/// A program on a port of its own, to which clients come back.
+struct Mortal {
+    plugins: tempfile::TempDir,
+    data: tempfile::TempDir,
+    address: String,
+}
+
+impl Mortal {
+    fn new() -> Self {
+        let (plugins, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::copy(guests::component("badly"), plugins.path().join("badly.wasm")).unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Self { plugins, data, address: free.local_addr().unwrap().to_string() }
+    }
+
+    async fn live(&self) -> Program {
+        let (plugins, data) = (self.plugins.path().to_str().unwrap(), self.data.path().to_str().unwrap());
+        let mut program = Program::start(&["serve", plugins, "--data", data, "--listen", &self.address]);
+        assert!(program.line().await.starts_with("listening"), "the host starts again by itself");
+        program
+    }
+}
+
+/// Follows a run to its end, across whatever happens to the host. The client itself refuses a stream in which an event
+/// comes twice or is missing.
+async fn to_the_end(follower: Follower, run: RunId) -> Vec<Update> {
+    let mut following = follower.follow(run, 0);
+    let mut ends = Vec::new();
+    let mut attempts = 0;
+    while let Some(update) = following.next().await {
+        match update {
+            Ok(end @ (Update::Done { .. } | Update::Failed { .. })) => ends.push(end),
+            Ok(_) => {}
+            // The client takes up what it has met; whom it meets for the first time may just be starting again.
+            Err(ClientError::Unreachable { .. } | ClientError::Unanswered { .. }) if attempts < 600 => {
+                attempts += 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                following = follower.follow(run, following.seen());
+            }
+            Err(error) => panic!("{run}: {error}"),
+        }
+    }
+    ends
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_3_whatever_moment_the_host_is_killed_at_every_run_has_one_outcome() {
+    const ROUNDS: u64 = 50;
+    let mortal = Mortal::new();
+    let follower = Follower::new(&format!("http://{}", mortal.address)).unwrap();
+    let mut following = Vec::new();
+    let mut program = mortal.live().await;
+    for round in 0..ROUNDS {
+        for (agent, prompt) in [("short", "drip 3"), ("long", "drip 100000"), ("flood", "flood 300")] {
+            let agent = format!("badly/{agent}-{round}").parse_agent();
+            let run = follower.submit(&agent, prompt).await.unwrap();
+            following.push(tokio::spawn(to_the_end(follower.clone(), run)));
+        }
+        // Anywhere in the first half a commit, or in the second: the moments walk through them as the rounds go on.
+        tokio::time::sleep(Duration::from_micros(round * 397 % 9_000)).await;
+        program.kill().await;
+        program = mortal.live().await;
+    }
+    for ended in join_all(following).await {
+        assert_eq!(ended.unwrap().len(), 1);
+    }
+    program.kill().await;
+}
+
+trait ParseAgent {
+    fn parse_agent(&self) -> rookery_core::AgentId;
+}
+
+impl ParseAgent for String {
+    fn parse_agent(&self) -> rookery_core::AgentId {
+        let (plugin, name) = self.split_once('/').unwrap();
+        rookery_core::AgentId { plugin: plugin.parse().unwrap(), name: name.parse().unwrap() }
+    }
+}
