@@ -21,7 +21,7 @@ async fn a_guest_that_does_not_fit_from_the_start_is_said_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_ends_a_run_that_spins_one_that_waits_and_one_that_blocks() {
-    let host = TestHost::builder().plugin("badly", "[runs]\ndeadline = \"200ms\"\n").start().await;
+    let host = TestHost::builder().plugin("badly", "[runs]\ndeadline = \"1s\"\n").start().await;
     let client = host.client();
     let ended = ["spin", "never", "block"].map(|deed| {
         let client = client.clone();

@@ -201,7 +201,7 @@ async fn a_run_that_ends_takes_its_requests_with_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_stopped_takes_its_requests_with_it() {
     let server = Server::start().await;
-    let sidecar = format!("{}[runs]\ndeadline = \"500ms\"\n", allow(&server));
+    let sidecar = format!("{}[runs]\ndeadline = \"2s\"\n", allow(&server));
     let host = TestHost::builder().plugin("fetcher", &sidecar).start().await;
     let client = host.client();
     let prompt = format!("open http://{}/", server.address());

@@ -163,6 +163,41 @@ async fn what_is_not_understood_ends_with_2() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_terminal_prompts_follows_and_cancels() {
+    let place = Place::with(&["badly"]);
+    let mut program = place.serve(&[]);
+    let host = loop {
+        if let Some(host) = program.line().await.strip_prefix("listening on ") {
+            break host.to_owned();
+        }
+    };
+    let mut prompt = Program::start(&["prompt", "--host", &host, "badly/x", "drip 3"]);
+    assert_eq!(prompt.line().await, "0 1 2");
+    assert_eq!(prompt.end().await.0.code(), Some(0));
+
+    let mut prompt = Program::start(&["prompt", "--host", &host, "--background", "badly/x", "never"]);
+    let run = prompt.line().await;
+    assert_eq!(prompt.end().await.0.code(), Some(0));
+    let (status, _) = Program::start(&["runs", "cancel", "--host", &host, &run]).end().await;
+    assert_eq!(status.code(), Some(0));
+    let (status, stderr) = Program::start(&["runs", "follow", "--host", &host, &run]).end().await;
+    assert_eq!(status.code(), Some(1), "it did not end well");
+    assert!(stderr.contains("cancelled"), "{stderr}");
+
+    let mut list = Program::start(&["runs", "list", "--host", &host, "--json"]);
+    let newest: serde_json::Value = serde_json::from_str(&list.line().await).unwrap();
+    assert_eq!((newest["run"].as_str(), newest["state"].as_str()), (Some(&*run), Some("cancelled")));
+
+    let (status, stderr) = Program::start(&["prompt", "--host", &host, "badly/x", "fail"]).end().await;
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.contains("as it was asked to"), "{stderr}");
+    let (status, stderr) =
+        Program::start(&["prompt", "--host", "http://127.0.0.1:1", "badly/x", "hi"]).end().await;
+    assert_eq!(status.code(), Some(1));
+    assert!(stderr.contains("rookery serve"), "{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_practice_model_runs_alone() {
     let mut program = Program::start(&["practice-model", "--listen", "127.0.0.1:0"]);
     let line = program.line().await;

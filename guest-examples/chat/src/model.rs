@@ -1,5 +1,8 @@
 //! An OpenAI-compatible model over wasi:http: one request, and its deltas as they come.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::exports::rookery::agent::handler::Failure;
@@ -14,7 +17,7 @@ pub async fn stream(messages: &[Value]) -> Result<Words, Failure> {
     let body = json!({ "model": config("model")?, "messages": messages, "stream": true });
     let response = client::send(post(&config("url")?, body.to_string())?).await.map_err(away)?;
     let status = response.get_status_code();
-    let mut words = Words { body: consume(response), received: Vec::new() };
+    let mut words = Words { body: consume(response), received: Vec::new(), read: 0 };
     match status {
         200..300 => Ok(words),
         429 | 500.. => Err(Failure::Unavailable(words.refusal(status).await)),
@@ -26,6 +29,33 @@ pub async fn stream(messages: &[Value]) -> Result<Words, Failure> {
 pub struct Words {
     body: StreamReader<u8>,
     received: Vec<u8>,
+    /// How much of that has been read.
+    read: usize,
+}
+
+/// What counts of one item of the stream. Borrowed from the line wherever that can be, since this is done for every word.
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow, default)]
+    choices: Vec<Choice<'a>>,
+    error: Option<Trouble>,
+}
+
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow, default)]
+    delta: Delta<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow, default)]
+    content: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Trouble {
+    message: String,
 }
 
 impl Words {
@@ -35,29 +65,34 @@ impl Words {
             let Some(line) = self.line().await else {
                 return Err(Failure::Unavailable("the model's answer broke off; ask again".into()));
             };
-            let Some(data) = line.strip_prefix("data:").map(str::trim) else { continue };
-            if data == "[DONE]" {
+            let Some(data) = line.strip_prefix(b"data:").map(<[u8]>::trim_ascii) else { continue };
+            if data == b"[DONE]" {
                 return Ok(None);
             }
-            let chunk: Value = serde_json::from_str(data)
-                .map_err(|error| Failure::Failed(format!("the model sent no JSON: {error}")))?;
-            if let Some(message) = chunk["error"]["message"].as_str() {
+            let item: Item<'_> = serde_json::from_slice(data).map_err(|error| {
+                Failure::Failed(format!("the model sent something else than JSON: {error}"))
+            })?;
+            if let Some(Trouble { message }) = item.error {
                 return Err(Failure::Unavailable(format!("the model failed midway: {message}")));
             }
-            match chunk["choices"][0]["delta"]["content"].as_str() {
-                Some(word) if !word.is_empty() => return Ok(Some(word.to_owned())),
-                _ => {}
+            let word = item.choices.into_iter().next().and_then(|choice| choice.delta.content);
+            if let Some(word) = word.filter(|word| !word.is_empty()) {
+                return Ok(Some(word.into_owned()));
             }
         }
     }
 
     /// The next line of the stream, without its end; none where the stream ended.
-    async fn line(&mut self) -> Option<String> {
+    async fn line(&mut self) -> Option<&[u8]> {
         loop {
-            if let Some(end) = self.received.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.received.drain(..=end).collect();
-                return Some(String::from_utf8_lossy(&line).trim_end().to_owned());
+            let rest = &self.received[self.read..];
+            if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let begin = self.read;
+                self.read += end + 1;
+                return Some(&self.received[begin..begin + end]);
             }
+            self.received.drain(..self.read);
+            self.read = 0;
             if !self.receive().await {
                 return None;
             }
