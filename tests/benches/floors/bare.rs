@@ -24,10 +24,10 @@ mod contract {
 use contract::ContractPre;
 use contract::rookery::agent::{identity, output, types};
 
-/// Launches as many instances as the host does in `launch` and `memory`, and prints what they took as JSON.
+/// Launches as many instances as the host does in `memory`, and prints what they took as JSON.
 pub(crate) async fn run(component: &str) {
-    let count = memory::WARM + memory::AGENTS;
-    let engine = Engine::new(&config(u32::try_from(memory::MOST_LIVE).unwrap())).unwrap();
+    let [warm, .., count] = memory::LIVE;
+    let engine = Engine::new(&config(u32::try_from(count).unwrap())).unwrap();
     let component = Component::from_file(&engine, component).unwrap();
     let pre = ContractPre::new(linker(&engine).instantiate_pre(&component).unwrap()).unwrap();
 
@@ -37,12 +37,11 @@ pub(crate) async fn run(component: &str) {
         let began = Instant::now();
         stores.push(launched(&engine, &pre).await);
         times.push(began.elapsed().as_secs_f64() * 1e3);
-        if [memory::WARM, memory::WARM + memory::FEW, count].contains(&number) {
+        if memory::LIVE.contains(&number) {
             kib.push(process::resident("self"));
         }
     }
-    let times: Vec<_> =
-        times.split_off(memory::WARM).into_iter().take(launch::ROUNDS * launch::AGENTS).collect();
+    let times: Vec<_> = times.split_off(warm).into_iter().take(launch::ROUNDS * launch::AGENTS).collect();
     println!("{}", json!({ "launch_ms": times, "kib": kib }));
 }
 
@@ -65,15 +64,15 @@ async fn launched(engine: &Engine, pre: &ContractPre<State>) -> Store<State> {
     store
 }
 
-/// As the host's engine is set up.
+/// As the host's engine is set up, with no stack more than instances need: where the system allows a process 65 530
+/// mappings, each of ten thousand instances can have six, and every stack takes two.
 fn config(live: u32) -> Config {
-    let count = |per_agent: u32| live * per_agent + live / 8 + 16;
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(count(1));
-    pool.total_core_instances(count(5));
-    pool.total_memories(count(1));
-    pool.total_tables(count(2));
-    pool.total_stacks(count(2));
+    pool.total_component_instances(live);
+    pool.total_core_instances(5 * live);
+    pool.total_memories(live);
+    pool.total_tables(2 * live);
+    pool.total_stacks(live);
     let mut config = Config::new();
     config.wasm_component_model_async(true);
     config.epoch_interruption(true);

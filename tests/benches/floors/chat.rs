@@ -3,8 +3,8 @@
 use rookery_tests::host::chat_sidecar;
 
 use crate::load::{Load, Until, sample};
-use crate::process::{Floor, Host, Model};
-use crate::table::{Bar, Compare, Row, Table, Unit};
+use crate::process::{Floor, Host, KEEP_NOTHING, Model};
+use crate::table::{Bar, Table};
 use crate::throughput::{CONNECTIONS, ROUNDS, Throughput};
 
 const PROMPT: &str = "/tokens 64";
@@ -15,35 +15,32 @@ const CONVERSATION: usize = 20;
 
 pub(crate) async fn measure(table: &mut Table) {
     let model = Model::without_delay().await;
-    let host = Host::serve("chat", &chat_sidecar(model.address), &[]).await;
+    let sidecar = chat_sidecar(model.address);
+    let host = Host::serve("chat", &sidecar, &[]).await;
+    let forgetful = Host::serve("chat", &sidecar, &KEEP_NOTHING).await;
+    // Agents that come new at every run soon have to make room for each other: here they do from the first round.
+    let crowded = Host::serve("chat", &sidecar, &["--max-live", "1000"]).await;
     let (head, _) = sample(host.server.address, "chat/sample", PROMPT).await;
     let (_floor, floor) = Floor::serving(&["relay", &head, &model.address.to_string()]).await;
 
-    let until = Until::Count(CONNECTIONS * CONVERSATION);
-    let own_name = |connection, _| format!("chat/c{connection}");
-    let warm = Load { connections: CONNECTIONS, until, agent: own_name, prompt: PROMPT, events: CHUNKS + 1 };
-    warm.on(host.server.address).await;
-
-    let (mut own, mut new, mut bare) = <(Throughput, Throughput, Throughput)>::default();
+    let own = |connection, _| format!("chat/c{connection}");
+    for server in [host.server, forgetful.server] {
+        let until = Until::Count(CONNECTIONS * CONVERSATION);
+        let warm = Load { connections: CONNECTIONS, until, agent: own, prompt: PROMPT, events: CHUNKS + 1 };
+        assert_eq!(warm.on(server.address).await.failure, None);
+    }
+    let (mut kept, mut new) = <(Throughput, Throughput)>::default();
+    let (mut forgotten, mut bare) = <(Throughput, Throughput)>::default();
     for round in 1..=ROUNDS {
         eprintln!("chat: round {round} of {ROUNDS}");
-        own.turn(host.server, own_name, PROMPT, CHUNKS).await;
-        bare.turn(floor, own_name, PROMPT, CHUNKS).await;
-        new.turn(host.server, move |_, request| format!("chat/n{round}-{request}"), PROMPT, CHUNKS).await;
+        kept.turn(host.server, own, PROMPT, CHUNKS).await;
+        bare.turn(floor, own, PROMPT, CHUNKS).await;
+        forgotten.turn(forgetful.server, own, PROMPT, CHUNKS).await;
+        new.turn(crowded.server, move |_, request| format!("chat/n{round}-{request}"), PROMPT, CHUNKS).await;
     }
-    table.add(
-        Row::new(
-            "chat: chunks/s, 64 a run, 64 connections",
-            Unit::Count,
-            own.rate,
-            bare.rate.clone(),
-            Compare::Ratio,
-        )
-        .bar(Bar::AtLeast(0.5)),
-    );
-    table.add(Row::new("  every run a new agent", Unit::Count, new.rate, bare.rate, Compare::Ratio));
-    let processor = "  processor time of the server, each";
-    table.add(Row::new(processor, Unit::Microseconds, own.processor, bare.processor.clone(), Compare::Ratio));
-    let processor = "  the same, every run a new agent";
-    table.add(Row::new(processor, Unit::Microseconds, new.processor, bare.processor, Compare::Ratio));
+    table.add(kept.row("chat: chunks/s, 64 a run, 64 connections", &bare).bar(Bar::AtLeast(0.5)));
+    table.add(kept.processor_row(&bare));
+    table.add(new.row("  every run a new agent's first", &bare));
+    table.add(forgotten.row("chat with --keep off", &bare).bar(Bar::AtLeast(0.5)));
+    table.add(forgotten.processor_row(&bare));
 }

@@ -5,7 +5,6 @@
 //! Ends when: its stdin does.
 
 use std::convert::Infallible;
-use std::fmt::Display;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -80,7 +79,7 @@ pub(crate) async fn serve<A, R, B>(answer: A)
 where
     A: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
     R: Future<Output = Response<B>> + Send + 'static,
-    B: hyper::body::Body<Data = Bytes, Error: Display + Into<Box<dyn std::error::Error + Send + Sync>>>
+    B: hyper::body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
         + Send
         + 'static,
 {

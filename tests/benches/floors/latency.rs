@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::load::{Connection, post, sample};
-use crate::process::{Floor, Host};
+use crate::process::{Floor, Host, KEEP_NOTHING};
 use crate::series::Series;
 use crate::stamps::{self, PACE, WORDS};
 use crate::table::{Bar, Compare, Row, Table, Unit};
@@ -19,39 +19,41 @@ const TURN: Duration = Duration::from_secs(3);
 
 pub(crate) async fn measure(table: &mut Table) {
     let (_model, model) = Floor::serving(&["stamps"]).await;
-    let host = Host::serve("chat", &chat_sidecar(model.address), &[]).await;
+    let sidecar = chat_sidecar(model.address);
+    let host = Host::serve("chat", &sidecar, &[]).await;
+    let forgetful = Host::serve("chat", &sidecar, &KEEP_NOTHING).await;
     let (head, _) = sample(host.server.address, "chat/sample", "hello").await;
     let (_floor, floor) = Floor::serving(&["relay", &head, &model.address.to_string()]).await;
 
-    let (mut medians, mut bare_medians) = <(Series, Series)>::default();
-    let (mut tails, mut bare_tails) = <(Series, Series)>::default();
+    let (mut kept, mut forgotten, mut bare) = <(Delays, Delays, Delays)>::default();
     for round in 1..=ROUNDS {
         eprintln!("latency: round {round} of {ROUNDS}");
-        for (server, median, tail) in
-            [(host.server, &mut medians, &mut tails), (floor, &mut bare_medians, &mut bare_tails)]
-        {
-            let times = arrivals(server.address).await;
-            median.add(times.median());
-            tail.add(times.quantile(0.99));
-        }
+        kept.add(&arrivals(host.server.address).await);
+        bare.add(&arrivals(floor.address).await);
+        forgotten.add(&arrivals(forgetful.server.address).await);
     }
-    table.add(
-        Row::new(
-            "latency: median per chunk, 10 ms apart, 100 connections",
-            Unit::Milliseconds,
-            medians,
-            bare_medians,
-            Compare::Difference,
-        )
-        .bar(Bar::AtMost(0.3)),
-    );
-    table.add(Row::new(
-        "  of a hundred, the slowest",
-        Unit::Milliseconds,
-        tails,
-        bare_tails,
-        Compare::Difference,
-    ));
+    let row = |what, own: Series, bare: &Series| {
+        Row::new(what, Unit::Milliseconds, own, bare.clone(), Compare::Difference)
+    };
+    let what = "latency: median per chunk, 10 ms apart, 100 connections";
+    table.add(row(what, kept.medians, &bare.medians).bar(Bar::AtMost(0.3)));
+    table.add(row("  of a hundred, the slowest", kept.tails, &bare.tails));
+    table.add(row("latency with --keep off", forgotten.medians, &bare.medians).bar(Bar::AtMost(0.3)));
+    table.add(row("  of a hundred, the slowest", forgotten.tails, &bare.tails));
+}
+
+/// How long chunks took, turn by turn.
+#[derive(Default)]
+struct Delays {
+    medians: Series,
+    tails: Series,
+}
+
+impl Delays {
+    fn add(&mut self, turn: &Series) {
+        self.medians.add(turn.median());
+        self.tails.add(turn.quantile(0.99));
+    }
 }
 
 /// Milliseconds from the model to the client, of every chunk of a turn.
@@ -65,9 +67,13 @@ async fn arrivals(address: SocketAddr) -> Series {
             sleep(PACE * number / CONNECTIONS).await;
             let (request, mut times) = (post(&format!("chat/c{number}"), "hello"), Vec::new());
             while began.elapsed() < TURN {
-                let before = times.len();
-                connection.ask(&request, |piece| times.extend(ages(piece))).await;
-                assert_eq!(times.len() - before, WORDS, "an answer lacks its end");
+                let (before, mut last) = (times.len(), Vec::new());
+                let read = |piece: &[u8]| {
+                    times.extend(ages(piece));
+                    last = piece.to_vec();
+                };
+                connection.ask(&request, read).await;
+                assert_eq!(times.len() - before, WORDS, "{}", String::from_utf8_lossy(&last));
             }
             times
         });

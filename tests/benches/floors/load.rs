@@ -6,8 +6,8 @@
 //! ends the bench and says what it was.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -36,10 +36,11 @@ pub(crate) struct Load<F> {
 }
 
 /// What came of it.
-#[derive(Clone, Copy)]
 pub(crate) struct Answered {
     pub(crate) answers: usize,
     pub(crate) time: Duration,
+    /// How an answer ended that was not done. No request is begun after such a one.
+    pub(crate) failure: Option<String>,
 }
 
 impl<F: Fn(usize, usize) -> String + Clone + Send + 'static> Load<F> {
@@ -50,27 +51,31 @@ impl<F: Fn(usize, usize) -> String + Clone + Send + 'static> Load<F> {
             connections.push(Connection::open(address).await);
         }
         let (begun, answers) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let failure = Arc::<OnceLock<String>>::default();
         let began = Instant::now();
         let mut tasks = JoinSet::new();
         for (number, mut connection) in connections.into_iter().enumerate() {
-            let (begun, answers, agent) = (begun.clone(), answers.clone(), self.agent.clone());
-            let (until, prompt, done) = (self.until, self.prompt, done(self.events));
+            let (begun, answers, failure) = (begun.clone(), answers.clone(), failure.clone());
+            let (agent, until, prompt, done) =
+                (self.agent.clone(), self.until, self.prompt, done(self.events));
             tasks.spawn(async move {
-                loop {
+                while failure.get().is_none() {
                     let request = begun.fetch_add(1, Ordering::Relaxed);
                     match until {
                         Until::Time(time) if began.elapsed() >= time => return,
                         Until::Count(count) if request >= count => return,
-                        _ => connection.whole(&post(&agent(number, request), prompt), &done).await,
+                        _ => {}
                     }
-                    answers.fetch_add(1, Ordering::Relaxed);
+                    match connection.whole(&post(&agent(number, request), prompt), &done).await {
+                        Ok(()) => answers.fetch_add(1, Ordering::Relaxed),
+                        Err(end) => return drop(failure.set(end)),
+                    };
                 }
             });
         }
-        while let Some(ended) = tasks.join_next().await {
-            ended.unwrap();
-        }
-        Answered { answers: answers.load(Ordering::Relaxed), time: began.elapsed() }
+        tasks.join_all().await;
+        let time = began.elapsed();
+        Answered { answers: answers.load(Ordering::Relaxed), time, failure: failure.get().cloned() }
     }
 }
 
@@ -113,13 +118,18 @@ impl Connection {
         Self { stream, received: BytesMut::with_capacity(16 * 1024) }
     }
 
-    /// Asks, and checks that the answer has its end.
-    pub(crate) async fn whole(&mut self, request: &[u8], done: &[u8]) {
-        let mut whole = false;
-        let check =
-            |piece: &[u8]| whole = find(&piece[piece.len().saturating_sub(LAST_EVENT)..], done).is_some();
+    /// Asks, and checks that the answer has its end; what it ends with where it does not.
+    pub(crate) async fn whole(&mut self, request: &[u8], done: &[u8]) -> Result<(), String> {
+        let mut whole = Ok(());
+        let check = |piece: &[u8]| {
+            let end = &piece[piece.len().saturating_sub(LAST_EVENT)..];
+            whole = match find(end, done) {
+                Some(_) => Ok(()),
+                None => Err(String::from_utf8_lossy(piece).into_owned()),
+            };
+        };
         self.ask(request, check).await;
-        assert!(whole, "an answer lacks its end");
+        whole
     }
 
     /// Asks, and hands on the pieces of the body as they come. Returns the head.

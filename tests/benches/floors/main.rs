@@ -1,7 +1,7 @@
 //! What the host costs: every figure of it beside its floor, measured in the same run on the same bytes.
 //!
-//! Promises: host and floor are processes of their own, are asked by the same load client, and take turns, so that
-//! what else the machine does is felt by both. A missed bar is printed and is no error: a bench informs.
+//! Promises: host and floor are processes of their own, are asked by the same load client, and take turns under load,
+//! so that what else the machine does is felt by both. A missed bar is printed and is no error: a bench informs.
 //! Costs: about two minutes on two cores. Whatever else runs on the machine meanwhile is in the figures; the load
 //! average is printed above them.
 //!

@@ -9,50 +9,60 @@ use crate::process::{Floor, Host, Server, resident};
 use crate::series::Series;
 use crate::table::{Bar, Compare, Row, Table, Unit};
 
-/// Agents that run before anything is counted, so that what all share is there.
-pub(crate) const WARM: usize = 100;
-/// Agents after which a first figure is taken.
-pub(crate) const FEW: usize = 1_000;
-/// Agents after which the second one is.
-pub(crate) const AGENTS: usize = 10_000;
-/// More than there are, so that none has to make room.
-pub(crate) const MOST_LIVE: usize = 12_000;
+/// How many agents are live when their memory is looked at. The first ones warm up what all share, and are not
+/// counted; the last are as many as a host serves by default.
+pub(crate) const LIVE: [usize; 3] = [100, 1_000, 10_000];
 
 const CONNECTIONS: usize = 64;
 
 pub(crate) async fn measure(table: &mut Table) {
-    eprintln!("memory: {AGENTS} agents");
+    let [warm, few, many] = LIVE;
+    eprintln!("memory: {many} agents");
     let bare = Floor::bare().await.kib;
-    let host = Host::serve("echo", "", &["--max-live", &MOST_LIVE.to_string()]).await;
+    let host = Host::serve("echo", "", &["--max-live", &many.to_string()]).await;
     let mut kib = Vec::new();
-    for (letter, count) in [("w", WARM), ("a", FEW), ("b", AGENTS - FEW)] {
-        let agent = move |_, number| format!("echo/{letter}{number}");
-        let until = Until::Count(count);
-        Load { connections: CONNECTIONS, until, agent, prompt: "hello", events: 2 }
-            .on(host.server.address)
-            .await;
+    let mut live = 0;
+    for until in LIVE {
+        let agent = move |_, number| format!("echo/n{}", live + number);
+        let until = Until::Count(until - live);
+        let load = Load { connections: CONNECTIONS, until, agent, prompt: "hello", events: 2 };
+        let answered = load.on(host.server.address).await;
+        live += answered.answers;
+        if let Some(failure) = answered.failure {
+            table.note(format!("memory: after {live} agents the next one failed: {}", failure.trim_end()));
+            break;
+        }
         kib.push(settled(host.server).await);
     }
-    for (at, count, what, bar) in [
-        (2, AGENTS, "memory: resident per idle agent, 10 000 agents", Some(Bar::AtMost(96.0))),
-        (1, FEW, "  at 1 000 agents", None),
-    ] {
-        let each =
-            |kib: &[u64]| Some((kib[at] - kib[0]) as f64 / count as f64).into_iter().collect::<Series>();
-        table.add(Row { bar, ..Row::new(what, Unit::Kibibytes, each(&kib), each(&bare), Compare::Itself) });
-    }
+    let each = |kib: &[u64], at: usize| -> Series {
+        let taken = kib.get(at).map(|kib_at| (kib_at - kib[0]) as f64 / (LIVE[at] - warm) as f64);
+        [taken.unwrap_or(f64::INFINITY)].into_iter().collect()
+    };
+    table.add(
+        Row::new(
+            format!("memory: resident per idle agent, {many} agents"),
+            Unit::Kibibytes,
+            each(&kib, 2),
+            each(&bare, 2),
+            Compare::Itself,
+        )
+        .bar(Bar::AtMost(96.0)),
+    );
+    let what = format!("  {few} agents");
+    table.add(Row::new(what, Unit::Kibibytes, each(&kib, 1), each(&bare, 1), Compare::Itself));
 }
 
-/// The resident memory once it no longer changes.
+/// The resident memory once it no longer changes; after five seconds, whatever it is.
 async fn settled(server: Server) -> u64 {
     let (mut last, mut same) = (0, 0);
-    loop {
+    for _ in 0..100 {
         let now = resident(&server.id.to_string());
         same = if now == last { same + 1 } else { 0 };
         if same == 5 {
-            return now;
+            break;
         }
         last = now;
         sleep(Duration::from_millis(50)).await;
     }
+    last
 }

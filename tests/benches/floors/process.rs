@@ -22,6 +22,9 @@ pub(crate) struct Server {
     pub(crate) id: u32,
 }
 
+/// Has the host keep no runs, so that what keeping them costs can be told from the rest.
+pub(crate) const KEEP_NOTHING: [&str; 2] = ["--keep", "off"];
+
 /// The host.
 pub(crate) struct Host {
     pub(crate) server: Server,

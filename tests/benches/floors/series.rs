@@ -9,6 +9,11 @@ impl Series {
         self.0.push(figure);
     }
 
+    /// This one's figures against another's, round by round: what the machine did meanwhile, both have felt.
+    pub(crate) fn against(&self, other: &Self, compare: impl Fn(f64, f64) -> f64) -> Self {
+        self.0.iter().zip(&other.0).map(|(own, other)| compare(*own, *other)).collect()
+    }
+
     pub(crate) fn median(&self) -> f64 {
         self.quantile(0.5)
     }
@@ -25,11 +30,6 @@ impl Series {
     pub(crate) fn quantile(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a place in a list that fits in memory"
-        )]
         let place = (part * (sorted.len() - 1) as f64).round() as usize;
         sorted[place]
     }

@@ -10,16 +10,17 @@ use crate::series::Series;
 pub(crate) struct Table {
     machine: String,
     rows: Vec<Row>,
+    notes: Vec<String>,
 }
 
 /// One figure of the host, and of its floor where it has one.
 pub(crate) struct Row {
-    pub(crate) what: &'static str,
-    pub(crate) unit: Unit,
-    pub(crate) host: Series,
-    pub(crate) floor: Option<Series>,
-    pub(crate) compare: Compare,
-    pub(crate) bar: Option<Bar>,
+    what: String,
+    unit: Unit,
+    host: Series,
+    floor: Option<Series>,
+    compare: Compare,
+    bar: Option<Bar>,
 }
 
 /// What figures count.
@@ -29,6 +30,7 @@ pub(crate) enum Unit {
     Kibibytes,
     Microseconds,
     Milliseconds,
+    Times,
 }
 
 /// What the bar is about.
@@ -51,43 +53,53 @@ pub(crate) enum Bar {
 
 impl Table {
     pub(crate) fn new(machine: String) -> Self {
-        Self { machine, rows: Vec::new() }
+        Self { machine, rows: Vec::new(), notes: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, row: Row) {
         self.rows.push(row);
     }
 
+    /// Says something under the figures.
+    pub(crate) fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
     pub(crate) fn json(&self) -> Value {
-        json!({ "machine": self.machine, "rows": self.rows.iter().map(Row::json).collect::<Vec<_>>() })
+        let rows: Vec<_> = self.rows.iter().map(Row::json).collect();
+        json!({ "machine": self.machine, "rows": rows, "notes": self.notes })
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = ["what", "host", "floor", "host to floor", "bar", ""].map(str::to_owned);
+        let head = ["what", "host", "floor", "compared", "bar", ""].map(str::to_owned);
         let lines: Vec<_> = std::iter::once(head).chain(self.rows.iter().map(Row::cells)).collect();
         let widths: Vec<_> = (0..6)
             .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
             .collect();
-        writeln!(f, "{}\nmedian (least – most of the rounds)\n", self.machine)?;
+        writeln!(
+            f,
+            "{}\nmedian (least – most of the rounds); the host is compared with its floor round by round\n",
+            self.machine
+        )?;
         for line in lines {
             let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
             writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
         }
-        Ok(())
+        self.notes.iter().try_for_each(|note| writeln!(f, "\n{note}"))
     }
 }
 
 impl Row {
     pub(crate) fn new(
-        what: &'static str,
+        what: impl Into<String>,
         unit: Unit,
         host: Series,
         floor: impl Into<Option<Series>>,
         compare: Compare,
     ) -> Self {
-        Self { what, unit, host, floor: floor.into(), compare, bar: None }
+        Self { what: what.into(), unit, host, floor: floor.into(), compare, bar: None }
     }
 
     /// The same with a bar.
@@ -95,13 +107,20 @@ impl Row {
         Self { bar: Some(bar), ..self }
     }
 
+    /// Host and floor against each other, where there is a floor.
+    fn compared(&self) -> Option<Series> {
+        let floor = self.floor.as_ref()?;
+        Some(match self.compare {
+            Compare::Ratio | Compare::Itself => self.host.against(floor, |host, floor| host / floor),
+            Compare::Difference => self.host.against(floor, |host, floor| host - floor),
+        })
+    }
+
     /// The figure that the bar is about.
     fn figure(&self) -> f64 {
-        let host = self.host.median();
-        match (self.compare, &self.floor) {
-            (Compare::Ratio, Some(floor)) => host / floor.median(),
-            (Compare::Difference, Some(floor)) => host - floor.median(),
-            _ => host,
+        match (self.compare, self.compared()) {
+            (Compare::Ratio | Compare::Difference, Some(compared)) => compared.median(),
+            _ => self.host.median(),
         }
     }
 
@@ -114,24 +133,22 @@ impl Row {
 
     fn cells(&self) -> [String; 6] {
         let unit = self.unit;
-        let ratio = |floor: &Series| format!("{:.2} ×", self.host.median() / floor.median());
-        let compared = match (self.compare, &self.floor) {
-            (Compare::Difference, Some(_)) => format!("+ {}", unit.of(self.figure())),
-            (_, Some(floor)) => ratio(floor),
-            (_, None) => String::new(),
+        let (compared_in, bar_in) = match self.compare {
+            Compare::Ratio => (Unit::Times, Unit::Times),
+            Compare::Difference => (unit, unit),
+            Compare::Itself => (Unit::Times, unit),
         };
-        let wanted = |bar: f64| match self.compare {
-            Compare::Ratio => format!("{bar:.2} ×"),
-            Compare::Difference | Compare::Itself => unit.of(bar),
+        let spread = |series: &Option<Series>, unit: Unit| {
+            series.as_ref().map_or(String::new(), |series| unit.spread(series))
         };
         let bar = match self.bar {
             None => String::new(),
-            Some(Bar::AtLeast(least)) => format!("≥ {}", wanted(least)),
-            Some(Bar::AtMost(most)) => format!("≤ {}", wanted(most)),
+            Some(Bar::AtLeast(least)) => format!("≥ {}", bar_in.of(least)),
+            Some(Bar::AtMost(most)) => format!("≤ {}", bar_in.of(most)),
         };
         let verdict = self.met().map_or("", |met| if met { "ok" } else { "MISSED" });
-        let floor = self.floor.as_ref().map_or(String::new(), |floor| unit.spread(floor));
-        [self.what.into(), unit.spread(&self.host), floor, compared, bar, verdict.into()]
+        let (floor, compared) = (spread(&self.floor, unit), spread(&self.compared(), compared_in));
+        [self.what.clone(), unit.spread(&self.host), floor, compared, bar, verdict.into()]
     }
 
     fn json(&self) -> Value {
@@ -146,6 +163,7 @@ impl Row {
             "unit": self.unit.name(),
             "host": spread(&self.host),
             "floor": self.floor.as_ref().map(spread),
+            "compared": self.compared().as_ref().map(spread),
             "figure": self.figure(),
             "bound": bound,
             "bar": bar,
@@ -161,6 +179,7 @@ impl Unit {
             Self::Kibibytes => "KiB",
             Self::Microseconds => "µs",
             Self::Milliseconds => "ms",
+            Self::Times => "×",
         }
     }
 
@@ -168,7 +187,7 @@ impl Unit {
         match self {
             Self::Count => format!("{figure:.0}"),
             Self::Kibibytes => format!("{figure:.1}"),
-            Self::Microseconds => format!("{figure:.2}"),
+            Self::Microseconds | Self::Times => format!("{figure:.2}"),
             Self::Milliseconds => format!("{figure:.3}"),
         }
     }

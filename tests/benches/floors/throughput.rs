@@ -5,20 +5,23 @@ use std::time::Duration;
 use crate::load::{Load, Until};
 use crate::process::{Server, processor_time};
 use crate::series::Series;
+use crate::table::{Compare, Row, Unit};
 
+/// How many clients ask at once.
+pub(crate) const CONNECTIONS: usize = 64;
 /// How many times host and floor take turns; odd, so that a median is one that was measured.
 pub(crate) const ROUNDS: usize = 5;
 /// How long a turn is: thousands of answers, and several hundred of the system's ticks of processor time.
-const TURN: Duration = Duration::from_secs(2);
+const TURN: Duration = Duration::from_millis(1500);
 
 /// What one server did in its turns.
 #[derive(Default)]
 pub(crate) struct Throughput {
     /// How much was done per second.
-    pub(crate) rate: Series,
+    rate: Series,
     /// Microseconds of processor time for each, of the server alone: what its client and its model take is not in
     /// it, and it is the steadier figure on a machine that does other things as well.
-    pub(crate) processor: Series,
+    processor: Series,
 }
 
 impl Throughput {
@@ -32,11 +35,21 @@ impl Throughput {
         let before = processor_time(server.id);
         let answered = load.on(server.address).await;
         let processor = processor_time(server.id) - before;
+        assert_eq!(answered.failure, None);
         let done = (answered.answers * each) as f64;
         self.rate.add(done / answered.time.as_secs_f64());
         self.processor.add(processor.as_secs_f64() * 1e6 / done);
     }
-}
 
-/// How many clients ask at once.
-pub(crate) const CONNECTIONS: usize = 64;
+    /// How much was done, beside the floor's.
+    pub(crate) fn row(&self, what: &str, floor: &Self) -> Row {
+        Row::new(what, Unit::Count, self.rate.clone(), floor.rate.clone(), Compare::Ratio)
+    }
+
+    /// What it took of the processors, beside the floor's.
+    pub(crate) fn processor_row(&self, floor: &Self) -> Row {
+        let what = "  processor time of the server, each";
+        let (own, floor) = (self.processor.clone(), floor.processor.clone());
+        Row::new(what, Unit::Microseconds, own, floor, Compare::Ratio)
+    }
+}

@@ -57,6 +57,9 @@ pub trait Archive: Send + Sync {
     /// This log has something to hand over. Never blocks; a log is in the queue at most once.
     fn wake(&self, source: Arc<dyn Source>);
 
+    /// Somebody waits for what a log has just handed in: it shall be written without gathering more. Never blocks.
+    fn hurry(&self) {}
+
     /// Committed events of a run that come after the event `after`, in order, until they count `bytes` or more (see
     /// [`rookery_core::Chunk::size`]) or there are no more. Empty where there are none.
     fn read(

@@ -200,7 +200,7 @@ impl Directory {
         permit.send(Box::new(Run::new(log.clone(), deadline, (shared.runs.token(), memory))));
         drop(agents);
         // Not under the lock, which an archive needs that loses a log at once.
-        log.wake_archive();
+        log.hurry_archive();
         for log in interrupted {
             log.cancel();
         }

@@ -176,7 +176,7 @@ impl Log {
         state.append(Item::Outcome(outcome), 0, self);
         drop(state);
         self.progress.notify_waiters();
-        self.wake_archive();
+        self.hurry_archive();
         self.settle();
         true
     }
@@ -292,6 +292,14 @@ impl Log {
         if !state.archived.lost && !std::mem::replace(&mut state.archived.woken, true) {
             drop(state);
             archive.wake(Arc::new(Kept(self.clone())));
+        }
+    }
+
+    /// The same where a client waits for it: for the acceptance, and for the outcome.
+    pub(crate) fn hurry_archive(self: &Arc<Self>) {
+        self.wake_archive();
+        if let Some(archive) = &self.keeping.archive {
+            archive.hurry();
         }
     }
 

@@ -31,6 +31,9 @@ pub(crate) async fn answer(
     keep_alive: Duration,
 ) -> Result<Response<Body>, Problem> {
     let Submitted { run, events } = submitted;
+    // An agent that answers at once does it on this very thread, if it is let: then the head and all of the answer leave
+    // in one write, and nobody has to be woken.
+    tokio::task::yield_now().await;
     events.accepted().await;
     let following = match format {
         Format::Stream => Ok(Following::stream(run, events, ids, keep_alive)),

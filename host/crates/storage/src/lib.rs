@@ -142,6 +142,10 @@ impl Archive for Runs {
         self.0.queue.enter(source);
     }
 
+    fn hurry(&self) {
+        self.0.queue.hurry();
+    }
+
     fn read(
         &self,
         run: RunId,

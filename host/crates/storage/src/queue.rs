@@ -43,6 +43,8 @@ const OVERDUE: Duration = Duration::from_secs(30);
 #[derive(Default)]
 struct State {
     sources: Vec<Arc<dyn Source>>,
+    /// Somebody waits for one of them.
+    hurried: bool,
     phase: Phase,
     /// No handle is left, so nobody will enter a source any more.
     abandoned: bool,
@@ -65,6 +67,15 @@ impl Queue {
         state.sources.push(source);
         // The writer knows of the ones before, and waking it again costs a system call.
         if state.sources.len() == 1 {
+            self.work.notify_one();
+        }
+    }
+
+    /// Somebody waits for what was entered.
+    pub(crate) fn hurry(&self) {
+        let mut state = self.lock();
+        // Where it is not here any more it is being written.
+        if !state.sources.is_empty() && !std::mem::replace(&mut state.hurried, true) {
             self.work.notify_one();
         }
     }
@@ -93,7 +104,7 @@ impl Queue {
         }
     }
 
-    /// The writer waits for what to do. It shall not write before `gathered`, unless the end is near, and not sweep before
+    /// The writer waits for what to do. It shall not write before `gathered`, unless somebody waits or the end is near, and not sweep before
     /// `sweep`.
     pub(crate) fn next(&self, gathered: Instant, sweep: Instant) -> Next {
         let mut state = self.lock();
@@ -114,7 +125,8 @@ impl Queue {
                 }
                 sweep
             } else {
-                if now >= gathered || state.phase != Phase::Open {
+                if now >= gathered || state.phase != Phase::Open || state.hurried {
+                    state.hurried = false;
                     return Next::Write(std::mem::take(&mut state.sources));
                 }
                 gathered
