@@ -10,6 +10,8 @@ use rookery_outgoing::{AskedTimeouts, Body, Caller, Client, Grants, SendError};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use crate::gathered::Gathered;
+
 /// One instance's way out.
 pub(crate) struct Outgoing {
     caller: Caller,
@@ -52,7 +54,7 @@ impl WasiHttpHooks for Outgoing {
         Box::new(async move {
             let request = request.map(|body| Body::new(body.map_err(Into::into)));
             let response = caller.send(request, run, asked).await.map_err(error)?;
-            let response = response.map(|body| WasiBody::new(body.map_err(error)));
+            let response = response.map(|body| WasiBody::new(Gathered::new(body).map_err(error)));
             // The transport sends and receives by itself; there is nothing left for the engine to poll.
             Ok((response, Box::new(std::future::ready(Ok(()))) as _))
         })

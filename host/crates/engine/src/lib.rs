@@ -8,6 +8,7 @@ mod cache;
 mod contract;
 mod engine;
 mod error;
+mod gathered;
 mod http;
 mod instance;
 mod memory;
