@@ -37,6 +37,7 @@ impl Program {
     pub fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(binary())
             .args(arguments)
+            .current_dir(guests::root())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
