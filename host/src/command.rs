@@ -126,7 +126,7 @@ struct Serving {
     #[arg(long, value_name = "SIZE", env = "ROOKERY_PROMPT_MEMORY", default_value = "256MiB")]
     prompt_memory: ByteSize,
     /// How much memory may hold output that clients have not read yet; past it, clients that are behind are
-    /// disconnected, while their runs go on
+    /// disconnected, while their runs go on. Counts only with `--keep off`: runs that are kept are read from disk
     #[arg(long, value_name = "SIZE", env = "ROOKERY_UNREAD_MEMORY", default_value = "512MiB")]
     unread_memory: ByteSize,
 }
@@ -172,7 +172,8 @@ fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<ExitCode> {
         .with_writer(std::io::stderr)
         .with_ansi(terminal.colours())
         .init();
-    let threads = std::thread::available_parallelism().map_or(2, Into::into);
+    // One is always left to those who need it for a moment, whatever guests compute (see `rookery_engine::Engine`).
+    let threads = std::thread::available_parallelism().map_or(2, Into::into).max(2);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     runtime.block_on(async {
         match command.verb {

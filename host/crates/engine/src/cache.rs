@@ -109,17 +109,13 @@ fn sound<'a>(file: &'a [u8], key: &[u8; DIGEST]) -> Option<&'a [u8]> {
 
 /// Writes beside the place and renames, so that nobody ever sees half a file.
 fn write(path: &Path, key: &[u8; DIGEST], code: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
-    let mut file = fs::File::create(&beside)?;
-    let written = [&MAGIC[..], key, &Sha256::digest(code), code]
-        .into_iter()
-        .try_for_each(|part| file.write_all(part))
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut beside = tempfile::NamedTempFile::new_in(folder)?;
+    for part in [&MAGIC[..], key, &Sha256::digest(code), code] {
+        beside.write_all(part)?;
     }
-    written
+    beside.as_file().sync_all()?;
+    beside.persist(path).map(drop).map_err(|error| error.error)
 }
 
 #[allow(unsafe_code, reason = "precompiled components are the house's one exception")]
