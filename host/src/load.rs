@@ -8,6 +8,7 @@ use std::time::Duration;
 use rookery_agents::guest::{Plugin, Policy};
 use rookery_core::{ByteSize, PluginName};
 use rookery_engine::{Engine, Source};
+use rookery_outgoing::AskedTimeouts;
 use rookery_plugins::PluginFile;
 use tokio::time::Instant;
 
@@ -111,7 +112,11 @@ fn source(file: PluginFile) -> Source {
         },
         grants: sidecar.grants,
         open_requests: sidecar.http.open_requests,
-        timeouts: sidecar.http.timeouts,
+        timeouts: AskedTimeouts {
+            connect: sidecar.http.connect_timeout,
+            first_byte: sidecar.http.first_byte_timeout,
+            between_bytes: Some(sidecar.runs.stall),
+        },
     }
 }
 

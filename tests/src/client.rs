@@ -96,6 +96,17 @@ impl Client {
         answer.json()["code"].as_str().unwrap().to_owned()
     }
 
+    /// How a run stands.
+    pub async fn state(&self, run: &str) -> serde_json::Value {
+        let headers = [("accept", "application/json")];
+        self.send(Method::GET, &format!("/runs/{run}"), &headers, "").await.whole().await.json()
+    }
+
+    /// Cancels a run; how it stands then.
+    pub async fn cancel(&self, run: &str) -> serde_json::Value {
+        self.send(Method::DELETE, &format!("/runs/{run}"), &[], "").await.whole().await.json()
+    }
+
     /// Fetches something.
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], "").await.whole().await
@@ -110,6 +121,11 @@ impl Answer {
 }
 
 impl Streaming {
+    /// The id of the run whose stream this is.
+    pub fn run(&self) -> String {
+        self.headers["run-id"].to_str().unwrap().to_owned()
+    }
+
     /// Reads until what has been received contains `text`. Panics where the body ends without it.
     pub async fn until(&mut self, text: &str) -> &str {
         while !self.received.contains(text) {

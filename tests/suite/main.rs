@@ -7,6 +7,7 @@ mod examples;
 mod limits;
 mod loading;
 mod outgoing;
+mod overlap;
 mod program;
 mod promises;
 mod runs;

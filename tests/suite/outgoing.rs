@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use rookery_tests::TestHost;
+use rookery_tests::host::chat_sidecar;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -227,4 +228,68 @@ async fn a_plugin_has_only_so_many_requests_open_at_once() {
     stream.until("data: open").await;
     let said = client.text("fetcher/y", &format!("http://{}/", server.address())).await;
     assert!(said.contains("ConnectionLimitReached"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_runs_that_overlap_each_has_its_own_requests() {
+    let server = Server::start().await;
+    let sidecar = format!("{}[runs]\noverlap = \"concurrent\"\n", allow(&server));
+    let host = TestHost::builder().plugin("fetcher", &sidecar).plugin("fetcher-02", &sidecar).start().await;
+    let client = host.client();
+    let url = format!("http://{}/", server.address());
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let prompt = format!("open {url}");
+        let (accepted, mut stream) = tokio::join!(server.accept(), client.prompt("fetcher/x", &prompt));
+        let (mut connection, _) = accepted;
+        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nxx").await.unwrap();
+        stream.until("data: open").await;
+        runs.push((connection, stream));
+    }
+    let (mut second, second_stream) = runs.pop().unwrap();
+    let (mut first, first_stream) = runs.pop().unwrap();
+    client.cancel(&second_stream.run()).await;
+    let mut rest = Vec::new();
+    // Ends when the host closes this connection, which the guest itself never does.
+    let _ = second.read_to_end(&mut rest).await;
+    assert_eq!(client.state(&first_stream.run()).await["state"], "running");
+    first.write_all(b"xx").await.expect("the other run's connection is still open");
+
+    let (_, text) = tokio::join!(server.answer(HELLO), client.text("fetcher-02/x", &url));
+    assert_eq!(text, "200\nhello", "the older wasi:http knows its run too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_falls_silent_is_a_failure_of_its_own() {
+    let server = Server::start().await;
+    let stall = "[runs]\nstall = \"200ms\"\n";
+    let host = TestHost::builder()
+        .plugin("chat", &format!("{}{stall}", chat_sidecar(server.address())))
+        .plugin("fetcher", &format!("{}{stall}", allow(&server)))
+        .start()
+        .await;
+    let client = host.client();
+    let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let silent = async {
+        let (mut connection, _) = server.accept().await;
+        connection.write_all(head).await.unwrap();
+        connection
+    };
+    let (_connection, answer) = tokio::join!(silent, client.ask("chat/x", "hello"));
+    let problem = answer.json();
+    assert_eq!((answer.status.as_u16(), &problem["code"]), (504, &"stalled".into()), "{problem}");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(
+        detail.contains(&server.address().to_string()) && detail.contains("silent for 200ms"),
+        "{detail}"
+    );
+
+    let silent = async {
+        let (mut connection, _) = server.accept().await;
+        connection.write_all(head).await.unwrap();
+        connection
+    };
+    let url = format!("http://{}/", server.address());
+    let (_connection, text) = tokio::join!(silent, client.text("fetcher/x", &url));
+    assert!(text.contains("ConnectionReadTimeout"), "the guest hears of it, and may help itself: {text}");
 }

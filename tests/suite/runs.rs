@@ -9,22 +9,9 @@ use rookery_core::RunId;
 use rookery_tests::program::Program;
 use rookery_tests::{Client, Streaming, TestHost, guests};
 
-fn run_of(stream: &Streaming) -> String {
-    stream.headers["run-id"].to_str().unwrap().to_owned()
-}
-
 async fn follow(client: &Client, run: &str, after: u64) -> Streaming {
     let path = format!("/runs/{run}?after={after}");
     client.send(Method::GET, &path, &[("accept", "text/event-stream")], "").await
-}
-
-async fn state(client: &Client, run: &str) -> serde_json::Value {
-    let headers = [("accept", "application/json")];
-    client.send(Method::GET, &format!("/runs/{run}"), &headers, "").await.whole().await.json()
-}
-
-async fn cancel(client: &Client, run: &str) -> serde_json::Value {
-    client.send(Method::DELETE, &format!("/runs/{run}"), &[], "").await.whole().await.json()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +19,7 @@ async fn promise_4_a_reader_that_left_comes_back_and_misses_nothing() {
     let host = TestHost::serving(&["badly"]).await;
     let client = host.client();
     let mut stream = client.prompt("badly/x", "drip 200").await;
-    let run = run_of(&stream);
+    let run = stream.run();
     stream.until("id: 10\n").await;
     drop(stream);
     let rest = follow(&client, &run, 10).await.whole().await.body;
@@ -48,7 +35,7 @@ async fn a_thousand_readers_of_one_run_all_see_all_of_it() {
     let host = TestHost::serving(&["badly"]).await;
     let client = Client::http2(host.address());
     let stream = client.prompt("badly/x", "drip 50").await;
-    let run = run_of(&stream);
+    let run = stream.run();
     let readers = (0..1_000).map(|_| async { follow(&client, &run, 0).await.whole().await.body });
     let first = stream.whole().await.body;
     assert!(first.contains("id: 51\n"));
@@ -63,14 +50,14 @@ async fn a_finished_run_replays_byte_for_byte_after_a_restart() {
     let first = {
         let host = TestHost::builder().plugin("talker", "").runs(runs.path()).start().await;
         let mut stream = host.client().prompt("talker/x", "kinds").await;
-        let run = run_of(&stream);
+        let run = stream.run();
         let body = stream.rest().await.to_owned();
         host.drain(Duration::from_secs(5)).await;
         (run, body)
     };
     let host = TestHost::builder().plugin("talker", "").runs(runs.path()).start().await;
     assert_eq!(follow(&host.client(), &first.0, 0).await.whole().await.body, first.1);
-    assert_eq!(state(&host.client(), &first.0).await["state"], "done");
+    assert_eq!(host.client().state(&first.0).await["state"], "done");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,13 +83,13 @@ async fn a_guest_that_hears_of_its_end_returns_and_keeps_its_instance() {
     let host = TestHost::serving(&["badly"]).await;
     let client = host.client();
     let mut stream = client.prompt("badly/x", "drip 1000000").await;
-    let run = run_of(&stream);
+    let run = stream.run();
     stream.until("id: 3\n").await;
-    cancel(&client, &run).await;
+    client.cancel(&run).await;
     let body = stream.rest().await;
     assert!(body.contains(r#""code":"cancelled""#) && body.contains(r#""stop":"returned""#), "{body}");
     assert_eq!(client.text("badly/x", "count").await, "2");
-    assert_eq!(cancel(&client, &run).await["state"], "cancelled", "cancelling twice is no error");
+    assert_eq!(client.cancel(&run).await["state"], "cancelled", "cancelling twice is no error");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,34 +98,11 @@ async fn a_guest_that_does_not_return_loses_its_instance_after_the_grace() {
     let client = host.client();
     let mut running = client.prompt("badly/x", "spin").await;
     let mut queued = client.prompt("badly/x", "count").await;
-    cancel(&client, &run_of(&queued)).await;
+    client.cancel(&queued.run()).await;
     assert!(queued.rest().await.contains(r#""stop":"before-start""#));
-    cancel(&client, &run_of(&running)).await;
+    client.cancel(&running.run()).await;
     assert!(running.rest().await.contains(r#""stop":"dropped""#));
     assert_eq!(client.text("badly/x", "count").await, "1", "a new instance");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_plugin_says_what_happens_when_runs_overlap() {
-    let host = TestHost::builder()
-        .plugin_as("badly", "reject", "[runs]\noverlap = \"reject\"\n")
-        .plugin_as("badly", "interrupt", "[runs]\noverlap = \"interrupt\"\n")
-        .start()
-        .await;
-    let client = host.client();
-    let mut first = client.prompt("reject/x", "drip 1000000").await;
-    first.until("id: 1\n").await;
-    let refused = client.ask("reject/x", "count").await;
-    assert_eq!((refused.status.as_u16(), &refused.json()["code"]), (409, &"busy".into()));
-
-    let mut first = client.prompt("interrupt/x", "drip 1000000").await;
-    first.until("id: 1\n").await;
-    assert_eq!(
-        client.text("interrupt/x", "count").await,
-        "2",
-        "the same instance, as the first one returned"
-    );
-    assert!(first.rest().await.contains(r#""code":"cancelled""#));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,23 +1,29 @@
 //! One task per agent: it owns the instance and takes the runs from its mailbox; everyone else holds the mailbox's
 //! other end.
 //!
-//! Promises: runs are served one after another, and each gets exactly one outcome; the old instance is gone before
-//! the next one is launched.
-//! Bounded by: `Policy::queue`; a full mailbox is refused at once, never awaited.
+//! Promises: runs begin in the order in which they were accepted, one after another unless the plugin wants some at
+//! once, and each gets exactly one outcome; the old instance is gone before the next one is launched.
+//! Bounded by: `Policy::queue`; a full mailbox is refused at once, never awaited. `Overlap::at_once` inside.
 //! Ends when: it has neither an instance nor a run, which it settles with the directory, or when the host stops.
-//! Costs: a run that must be stopped takes the whole instance with it, and what the guest kept only in memory.
+//! Costs: a run that must be stopped takes the whole instance with it, what the guest kept only in memory, and the
+//! other runs that are in there.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
+use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use rookery_core::{AgentId, Code, Failure, Generation, Outcome, Span, Stop};
+use futures_util::stream::FuturesUnordered;
+use rookery_core::{AgentId, Code, Failure, Generation, Outcome, RunId, Span, Stop};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use crate::begun::{After, Answer, Begun, Inside, Over};
 use crate::directory::Shared;
 use crate::guest::{Call, Instance, Plugin};
 use crate::live::Place;
+use crate::mailbox::Mailbox;
 use crate::reply::Reply;
 use crate::run::Run;
 
@@ -25,16 +31,8 @@ use crate::run::Run;
 pub(crate) struct Agent {
     pub(crate) id: AgentId,
     pub(crate) plugin: Arc<dyn Plugin>,
-    pub(crate) mailbox: mpsc::Receiver<Box<Run>>,
-    /// Counts the runs that have left the mailbox, so that those in it know their place.
-    pub(crate) turn: Arc<AtomicU64>,
+    pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) shared: Arc<Shared>,
-}
-
-/// A run whose turn has come.
-struct Turn {
-    run: Box<Run>,
-    deadline: Instant,
 }
 
 /// An instance and the place it takes among the live ones. The instance is dropped first.
@@ -45,44 +43,49 @@ struct Launched {
     place: Place,
 }
 
-/// What has become of the instance when a run is over.
-enum After {
-    Usable,
-    Gone,
+/// What happens next around an instance.
+enum Next {
+    /// A run came to its end.
+    Over(Box<Over>),
+    /// The instance is unusable.
+    Trapped(Failure),
+    /// Nothing runs, and the host stops or somebody else needs the room.
+    Leave,
+    /// Another run may begin.
+    Run(Box<Run>),
 }
 
 impl Agent {
     /// Serves runs until there is neither an instance nor a run.
-    pub(crate) async fn live(mut self) {
+    pub(crate) async fn live(self) {
         let mut next = None;
         while let Some(run) = next.take().or_else(|| self.take_or_leave()) {
             let generation = self.shared.next_generation();
-            let Some(turn) = self.begin(run, generation) else { continue };
-            match self.launch(&turn, generation).await {
-                Ok(launched) => next = self.serve(launched, turn).await,
-                Err(outcome) => self.end(turn, outcome),
+            let Some(begun) = self.begin(run, generation) else { continue };
+            match self.launch(&begun, generation).await {
+                Ok(launched) => next = self.serve(launched, begun).await,
+                Err(outcome) => self.settle(&begun.run, outcome),
             }
         }
     }
 
     /// The next run; or none, and then the directory has forgotten this agent and nothing more can arrive.
-    fn take_or_leave(&mut self) -> Option<Box<Run>> {
-        self.mailbox.try_recv().ok().or_else(|| self.shared.take_or_forget(&self.id, &mut self.mailbox))
+    fn take_or_leave(&self) -> Option<Box<Run>> {
+        self.mailbox.take().or_else(|| self.shared.take_or_forget(&self.id, &self.mailbox))
     }
 
     /// Begins a run, unless it was cancelled while it waited or the host stops.
-    fn begin(&self, run: Box<Run>, generation: Generation) -> Option<Turn> {
-        self.turn.fetch_add(1, Ordering::Relaxed);
+    fn begin(&self, run: Box<Run>, generation: Generation) -> Option<Begun> {
         if self.shared.stopping.is_cancelled() {
-            run.end(Outcome::Failed(interrupted()));
+            run.log.end(Outcome::Failed(interrupted()));
             return None;
         }
         let longest = self.plugin.policy().deadline;
         let deadline = Instant::now() + run.deadline.map_or(longest, |asked| asked.min(longest));
-        run.log.start(generation).then_some(Turn { run, deadline })
+        run.log.start(generation).then_some(Begun { run, deadline })
     }
 
-    async fn launch(&self, turn: &Turn, generation: Generation) -> Result<Launched, Outcome> {
+    async fn launch(&self, begun: &Begun, generation: Generation) -> Result<Launched, Outcome> {
         let launching = async {
             let place = self.shared.live.place().await.ok_or_else(|| {
                 Failure::new(Code::Overloaded, "every live agent of this host is busy; ask again later")
@@ -93,105 +96,140 @@ impl Agent {
         tokio::select! {
             biased;
             () = self.shared.stopping.cancelled() => Err(Outcome::Failed(interrupted())),
-            () = turn.run.log.cancelling.cancelled() => Err(Outcome::Cancelled(Stop::Dropped)),
-            launched = timeout_at(turn.deadline, launching) => match launched {
+            () = begun.run.log.cancelling.cancelled() => Err(Outcome::Cancelled(Stop::Dropped)),
+            launched = timeout_at(begun.deadline, launching) => match launched {
                 Ok(launched) => launched.map_err(Outcome::Failed),
-                Err(_) => Err(self.too_late(&turn.run)),
+                Err(_) => Err(self.late(&begun.run)),
             },
         }
     }
 
     fn launched(&self, instance: Box<dyn Instance>, generation: Generation, place: Place) -> Launched {
         tracing::debug!(agent = %self.id, %generation, version = self.plugin.version(), "launched");
-        // Runs are served one after another, so there is never more than one call on its way.
-        let (calls, incoming) = mpsc::channel(1);
+        // A driver takes its calls before it answers them, so no more are ever on their way than runs are begun.
+        let (calls, incoming) = mpsc::channel(self.plugin.policy().overlap.at_once());
         Launched { driving: instance.drive(incoming), calls, generation, place }
     }
 
     /// Serves runs with one instance until it is gone. Returns a run that came too late for it.
-    async fn serve(&mut self, mut launched: Launched, first: Turn) -> Option<Box<Run>> {
-        let mut turn = Some(first);
-        loop {
-            if let Some(turn) = turn.take() {
-                let (outcome, after) = self.serve_one(&mut launched, &turn).await;
-                self.end(turn, outcome);
-                if let After::Gone = after {
-                    return None;
+    async fn serve(&self, mut launched: Launched, first: Begun) -> Option<Box<Run>> {
+        let inside = Inside::default();
+        let mut running = FuturesUnordered::new();
+        let mut arrived = Some(first);
+        let why = loop {
+            if let Some(begun) = arrived.take() {
+                match self.call(&launched.calls, &begun) {
+                    Ok(answer) => running.push(self.attend(begun, answer, &inside)),
+                    Err(failure) => {
+                        self.settle(&begun.run, Outcome::Failed(failure.clone()));
+                        break failure;
+                    }
                 }
             }
-            if !launched.place.idle() {
+            if running.is_empty() && !launched.place.idle() {
                 return None;
             }
-            let next = tokio::select! {
-                biased;
-                failure = &mut launched.driving => {
-                    tracing::warn!(agent = %self.id, code = %failure.code, "between runs: {failure}");
-                    return None;
+            match self.next(&mut launched, &mut running, &inside).await {
+                Next::Over(over) => {
+                    let run = over.begun.run.log.run();
+                    if let Some(outcome) = over.outcome {
+                        self.settle(&over.begun.run, outcome);
+                    }
+                    if over.after == After::Gone {
+                        break self.lost_by(run);
+                    }
                 }
-                () = self.shared.stopping.cancelled() => return None,
-                () = launched.place.asked_to_leave() => return None,
-                next = self.mailbox.recv() => next?,
-            };
-            if !launched.place.busy() {
-                return Some(next);
+                Next::Trapped(failure) => {
+                    if running.is_empty() {
+                        tracing::warn!(agent = %self.id, code = %failure.code, "between runs: {failure}");
+                    }
+                    break failure;
+                }
+                Next::Leave => return None,
+                Next::Run(run) if running.is_empty() && !launched.place.busy() => return Some(run),
+                Next::Run(run) => arrived = self.begin(run, launched.generation),
             }
-            turn = self.begin(next, launched.generation);
+        };
+        inside.lose(why);
+        while let Some(over) = running.next().await {
+            if let Some(outcome) = over.outcome {
+                self.settle(&over.begun.run, outcome);
+            }
         }
+        None
     }
 
-    async fn serve_one(&self, launched: &mut Launched, turn: &Turn) -> (Outcome, After) {
-        let run = &turn.run;
-        let (answer, mut answered) = oneshot::channel();
+    /// Why the other runs of an instance fail that goes because of this one.
+    fn lost_by(&self, run: RunId) -> Failure {
+        if self.shared.stopping.is_cancelled() {
+            return interrupted();
+        }
+        let message = format!("run {run} was stopped and did not return, which cost the instance; ask again");
+        Failure::new(Code::InstanceLost, message)
+    }
+
+    /// Puts a run into the guest.
+    fn call(&self, calls: &mpsc::Sender<Box<Call>>, begun: &Begun) -> Result<Answer, Failure> {
+        let run = &begun.run;
+        let (answer, answered) = oneshot::channel();
         let call = Box::new(Call {
             prompt: run.log.accepted.prompt.clone(),
             reply: Reply::new(run.log.clone()),
             ended: run.ended.clone(),
             answer,
         });
-        // A driver takes its call before it answers, so the one place in the channel is free.
-        if launched.calls.try_send(call).is_err() {
-            let message = "the instance took no call; this is a defect of the host";
-            return (Outcome::Failed(Failure::new(Code::Internal, message)), After::Gone);
-        }
-        tokio::select! {
-            biased;
-            Ok(answer) = &mut answered => (self.outcome(run, answer), After::Usable),
-            failure = &mut launched.driving => match answered.try_recv() {
-                // It answered, and trapped in the work it had left over.
-                Ok(answer) => (self.outcome(run, answer), After::Gone),
-                Err(_) => (self.outcome(run, Err(failure)), After::Gone),
-            },
-            () = self.shared.stopping.cancelled() => (Outcome::Failed(interrupted()), After::Gone),
-            () = run.log.cancelling.cancelled() => self.cancel(launched, run, answered).await,
-            () = sleep_until(turn.deadline) => (self.too_late(run), After::Gone),
-        }
+        let defect =
+            |_| Failure::new(Code::Internal, "the instance took no call; this is a defect of the host");
+        calls.try_send(call).map_err(defect)?;
+        Ok(answered)
     }
 
-    /// The guest is told at its next call of the host, and what it waits for is aborted. One that does not return then
-    /// loses its instance.
-    async fn cancel(
+    /// What happens next. Drives the instance meanwhile.
+    async fn next(
         &self,
         launched: &mut Launched,
-        run: &Run,
-        mut answered: oneshot::Receiver<Result<(), Failure>>,
-    ) -> (Outcome, After) {
-        run.ended.cancel();
-        let stop = tokio::select! {
-            biased;
-            Ok(_) = &mut answered => Stop::Returned,
-            _ = &mut launched.driving => Stop::Dropped,
-            () = self.shared.stopping.cancelled() => Stop::Dropped,
-            () = sleep(self.plugin.policy().grace) => Stop::Dropped,
-        };
-        let after = if stop == Stop::Returned { After::Usable } else { After::Gone };
-        (Outcome::Cancelled(stop), after)
+        running: &mut FuturesUnordered<impl Future<Output = Over>>,
+        inside: &Inside,
+    ) -> Next {
+        let Launched { driving, place, .. } = launched;
+        let mut leave = pin!(async {
+            tokio::select! {
+                biased;
+                () = self.shared.stopping.cancelled() => {}
+                () = place.asked_to_leave() => {}
+            }
+        });
+        let room = self.plugin.policy().overlap.at_once();
+        // What may end is looked at before what may begin.
+        std::future::poll_fn(|cx| {
+            if let Some(over) = ended(running, cx) {
+                return Poll::Ready(over);
+            }
+            if let Poll::Ready(failure) = driving.as_mut().poll(cx) {
+                return Poll::Ready(Next::Trapped(failure));
+            }
+            // An answer that the guest has just given is not left for another turn of the scheduler.
+            if let Some(over) = ended(running, cx) {
+                return Poll::Ready(over);
+            }
+            if running.is_empty() && leave.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Next::Leave);
+            }
+            // None enters an instance that may be about to go.
+            if running.len() < room && !inside.may_go() {
+                return self.mailbox.poll_take(cx).map(Next::Run);
+            }
+            Poll::Pending
+        })
+        .await
     }
 
-    fn end(&self, turn: Turn, outcome: Outcome) {
+    /// Gives a run its outcome.
+    pub(crate) fn settle(&self, run: &Run, outcome: Outcome) {
         if let Outcome::Failed(failure) = &outcome {
-            self.log(&turn.run, failure);
+            self.log(run, failure);
         }
-        turn.run.end(outcome);
+        run.log.end(outcome);
     }
 
     /// Who has to act on a failure decides how loud it is.
@@ -201,7 +239,7 @@ impl Agent {
             // The client's.
             Code::Rejected | Code::Cancelled => tracing::debug!(%agent, %run, %code, "{failure}"),
             // Of something outside, or of a host that is stopping or full.
-            Code::Unavailable | Code::Interrupted | Code::Overloaded => {
+            Code::Unavailable | Code::Stalled | Code::Interrupted | Code::InstanceLost | Code::Overloaded => {
                 tracing::info!(%agent, %run, %code, "{failure}")
             }
             Code::Internal => tracing::error!(%agent, %run, %code, "{failure}"),
@@ -210,7 +248,8 @@ impl Agent {
         }
     }
 
-    fn too_late(&self, run: &Run) -> Outcome {
+    /// The outcome of a run that did not end by its deadline.
+    pub(crate) fn late(&self, run: &Run) -> Outcome {
         let longest = self.plugin.policy().deadline;
         let (deadline, hint) = match run.deadline.filter(|asked| *asked < longest) {
             Some(asked) => (asked, "ask with a longer `Run-Deadline`, or for less"),
@@ -220,7 +259,8 @@ impl Agent {
         Outcome::Failed(Failure::new(Code::DeadlineExceeded, message))
     }
 
-    fn outcome(&self, run: &Run, answer: Result<(), Failure>) -> Outcome {
+    /// The outcome of a run with this answer.
+    pub(crate) fn outcome(&self, run: &Run, answer: Result<(), Failure>) -> Outcome {
         // An answer that lacks its end must not look whole, whatever the guest made of the refusal.
         if run.log.too_large() {
             let limit = self.plugin.policy().output;
@@ -232,8 +272,26 @@ impl Agent {
             // It was cancelled while the answer was on its way: chunks may have been refused.
             _ if run.log.cancelled() => Outcome::Cancelled(Stop::Returned),
             Ok(()) => Outcome::Done,
-            Err(failure) => Outcome::Failed(failure),
+            Err(failure) => Outcome::Failed(stalled(run, failure)),
         }
+    }
+}
+
+/// The failure of a run, which is another one if something that it waited for fell silent.
+fn stalled(run: &Run, failure: Failure) -> Failure {
+    match (failure.code, run.log.stalled()) {
+        (Code::Failed | Code::Unavailable | Code::Trapped, Some(silence)) => {
+            Failure::new(Code::Stalled, format!("{silence}; the plugin says: {failure}"))
+        }
+        _ => failure,
+    }
+}
+
+/// A run that has ended, if there is one.
+fn ended(running: &mut FuturesUnordered<impl Future<Output = Over>>, cx: &mut Context<'_>) -> Option<Next> {
+    match running.poll_next_unpin(cx) {
+        Poll::Ready(Some(over)) => Some(Next::Over(Box::new(over))),
+        Poll::Ready(None) | Poll::Pending => None,
     }
 }
 
@@ -245,6 +303,6 @@ impl Drop for Agent {
     }
 }
 
-fn interrupted() -> Failure {
+pub(crate) fn interrupted() -> Failure {
     Failure::new(Code::Interrupted, "the host stopped before the run ended; submit it again")
 }

@@ -4,13 +4,13 @@
 //! refused at once; after [`Directory::drain`] every accepted run has its outcome.
 //! Bounded by: [`Limits`]. An agent without an instance and without a run costs nothing, nor does a run that has ended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use rookery_core::{AgentId, Code, Failure, Generation, Origin, Overlap, PluginName, Prompt, RunId};
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -21,6 +21,7 @@ use crate::budget::Budget;
 use crate::guest::{Plugin, Policy};
 use crate::live::Live;
 use crate::log::{Keeping, Log};
+use crate::mailbox::Mailbox;
 use crate::reader::Reader;
 use crate::run::Run;
 
@@ -126,11 +127,8 @@ pub(crate) struct Agents {
 
 /// An agent that has a task.
 struct Known {
-    mailbox: mpsc::Sender<Box<Run>>,
-    /// How many runs were accepted, and how many have left the mailbox.
-    accepted: u64,
-    turn: Arc<AtomicU64>,
-    /// Those of them that may have no outcome.
+    mailbox: Arc<Mailbox>,
+    /// Its runs that may have no outcome.
     unfinished: Vec<Arc<Log>>,
 }
 
@@ -184,24 +182,21 @@ impl Directory {
         }
         let Agents { known, runs, .. } = &mut *agents;
         let known = known.entry(agent.clone()).or_insert_with(|| shared.start(agent, plugin, policy.queue));
-        let interrupted = known.make_way(agent, policy.overlap)?;
-        // Reserved before the run is made: a run that exists has been accepted.
-        let permit = known.mailbox.try_reserve().map_err(|_| mailbox_full(agent, policy.queue))?;
+        let gone = known.make_way(agent, policy)?;
         let deadline = asked.deadline;
         let cancel_on_detach = policy.cancel_on_detach && !asked.background;
         let prompt = Prompt { run, text: asked.text, body: asked.body, origin: asked.origin };
         let accepted = Accepted { agent: agent.clone(), prompt, at: SystemTime::now(), key: asked.key };
-        let log = shared.open(accepted, policy, (known.accepted, known.turn.clone()));
-        known.accepted += 1;
+        let log = shared.open(accepted, policy, known.mailbox.clone());
         known.unfinished.push(log.clone());
         runs.insert(run, log.clone());
         let events = Reader::live(log.clone(), 0);
         log.lock().cancel_on_detach = cancel_on_detach;
-        permit.send(Box::new(Run::new(log.clone(), deadline, (shared.runs.token(), memory))));
+        known.mailbox.put(Box::new(Run::new(log.clone(), deadline, (shared.runs.token(), memory))));
         drop(agents);
         // Not under the lock, which an archive needs that loses a log at once.
         log.hurry_archive();
-        for log in interrupted {
+        for log in &gone.interrupted {
             log.cancel();
         }
         Ok(Submitted { run, events })
@@ -274,21 +269,27 @@ impl Directory {
     }
 }
 
+/// What another run does to those before it.
+#[derive(Default)]
+struct Gone {
+    /// They are to be cancelled.
+    interrupted: Vec<Arc<Log>>,
+    /// Those of them that waited, to be dropped when they are.
+    _waiting: VecDeque<Box<Run>>,
+}
+
 impl Known {
-    /// Which of the agent's runs have to be cancelled since another one comes.
-    fn make_way(&mut self, agent: &AgentId, overlap: Overlap) -> Result<Vec<Arc<Log>>, Failure> {
+    /// Sees to it that there is room for another run, or says why it cannot be taken.
+    fn make_way(&mut self, agent: &AgentId, policy: Policy) -> Result<Gone, Failure> {
         self.unfinished.retain(|log| !log.has_ended());
-        match overlap {
-            Overlap::Queue => Ok(Vec::new()),
-            Overlap::Reject if self.unfinished.is_empty() => Ok(Vec::new()),
-            Overlap::Reject => {
-                let message = format!(
-                    "agent `{agent}` is busy and takes one run at a time; ask again when it has ended"
-                );
-                Err(Failure::new(Code::Busy, message))
+        let gone = match policy.overlap {
+            Overlap::Reject if !self.unfinished.is_empty() => return Err(busy(agent)),
+            Overlap::Interrupt => {
+                Gone { interrupted: self.unfinished.clone(), _waiting: self.mailbox.empty() }
             }
-            Overlap::Interrupt => Ok(self.unfinished.clone()),
-        }
+            Overlap::Queue | Overlap::Reject | Overlap::Concurrent(_) => Gone::default(),
+        };
+        if self.mailbox.has_room() { Ok(gone) } else { Err(mailbox_full(agent, policy.queue)) }
     }
 }
 
@@ -299,20 +300,14 @@ impl Shared {
 
     /// Starts an agent's task.
     fn start(self: &Arc<Self>, id: &AgentId, plugin: &Arc<dyn Plugin>, queue: usize) -> Known {
-        let (mailbox, incoming) = mpsc::channel(queue);
-        let turn = Arc::<AtomicU64>::default();
-        let task = Agent {
-            id: id.clone(),
-            plugin: plugin.clone(),
-            mailbox: incoming,
-            turn: turn.clone(),
-            shared: self.clone(),
-        };
+        let mailbox = Arc::new(Mailbox::new(queue));
+        let task =
+            Agent { id: id.clone(), plugin: plugin.clone(), mailbox: mailbox.clone(), shared: self.clone() };
         self.tasks.spawn(task.live());
-        Known { mailbox, accepted: 0, turn, unfinished: Vec::new() }
+        Known { mailbox, unfinished: Vec::new() }
     }
 
-    fn open(self: &Arc<Self>, accepted: Accepted, policy: Policy, turn: (u64, Arc<AtomicU64>)) -> Arc<Log> {
+    fn open(self: &Arc<Self>, accepted: Accepted, policy: Policy, mailbox: Arc<Mailbox>) -> Arc<Log> {
         let archiving = self.archiving.as_ref();
         let keeping = Keeping {
             output: policy.output,
@@ -321,7 +316,7 @@ impl Shared {
             strict: archiving.is_some_and(|archiving| archiving.strict),
         };
         let (shared, agent): (Weak<Self>, _) = (Arc::downgrade(self), accepted.agent.clone());
-        Log::open(accepted, keeping, turn, move |run| {
+        Log::open(accepted, keeping, mailbox, move |run| {
             if let Some(shared) = shared.upgrade() {
                 shared.settled(&agent, run);
             }
@@ -361,13 +356,9 @@ impl Shared {
 
     /// The agent's next run, or none and then the agent is forgotten. Runs are accepted under the same lock, so none
     /// falls in between.
-    pub(crate) fn take_or_forget(
-        &self,
-        id: &AgentId,
-        mailbox: &mut mpsc::Receiver<Box<Run>>,
-    ) -> Option<Box<Run>> {
+    pub(crate) fn take_or_forget(&self, id: &AgentId, mailbox: &Mailbox) -> Option<Box<Run>> {
         let mut agents = self.agents();
-        let run = mailbox.try_recv().ok();
+        let run = mailbox.take();
         if run.is_none() {
             agents.known.remove(id);
         }
@@ -392,6 +383,11 @@ fn overloaded() -> Failure {
     Failure::new(Code::Overloaded, "this host has as many runs as it can hold; ask again later")
 }
 
+fn busy(agent: &AgentId) -> Failure {
+    let message = format!("agent `{agent}` is busy and takes one run at a time; ask again when it has ended");
+    Failure::new(Code::Busy, message)
+}
+
 fn mailbox_full(agent: &AgentId, queue: usize) -> Failure {
     let message = format!("agent `{agent}` has {queue} runs waiting already; ask again when some have ended");
     Failure::new(Code::MailboxFull, message)
@@ -405,8 +401,10 @@ mod tests {
         Directory::new(BTreeMap::new(), Limits { runs: 1, live: 1, prompts: 1, unread: 1 }, None).shared
     }
 
-    fn known(mailbox: mpsc::Sender<Box<Run>>) -> Known {
-        Known { mailbox, accepted: 0, turn: Arc::default(), unfinished: Vec::new() }
+    fn known(shared: &Shared) -> Arc<Mailbox> {
+        let mailbox = Arc::new(Mailbox::new(1));
+        shared.agents().known.insert(agent(), Known { mailbox: mailbox.clone(), unfinished: Vec::new() });
+        mailbox
     }
 
     fn agent() -> AgentId {
@@ -416,20 +414,18 @@ mod tests {
     #[test]
     fn an_agent_is_forgotten_at_the_very_moment_when_it_finds_no_run() {
         let shared = shared();
-        let (mailbox, mut incoming) = mpsc::channel(1);
-        shared.agents().known.insert(agent(), known(mailbox));
-        assert!(shared.take_or_forget(&agent(), &mut incoming).is_none());
+        let mailbox = known(&shared);
+        assert!(shared.take_or_forget(&agent(), &mailbox).is_none());
         assert!(shared.agents().known.is_empty(), "a later run would be lost in its mailbox");
     }
 
     #[test]
     fn of_two_agents_of_one_name_only_the_one_that_is_gone_is_forgotten() {
         let shared = shared();
-        let (mailbox, incoming) = mpsc::channel(1);
-        shared.agents().known.insert(agent(), known(mailbox));
+        let mailbox = known(&shared);
         shared.forget_gone(&agent());
         assert_eq!(shared.agents().known.len(), 1);
-        drop(incoming);
+        mailbox.close();
         shared.forget_gone(&agent());
         assert_eq!(shared.agents().known.len(), 0);
     }

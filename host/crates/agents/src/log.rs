@@ -8,7 +8,6 @@
 //! wants to write are cut off, and the run goes on.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::SystemTime;
@@ -21,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::archive::{Accepted, Archive};
 use crate::budget::Budget;
+use crate::mailbox::Mailbox;
 use crate::source::Kept;
 
 /// What every run may hold unread beside the budget, in bytes. A page of text: so much that an ordinary stream is never
@@ -64,9 +64,8 @@ pub(crate) struct Log {
     pub(crate) keeping: Keeping,
     /// Fires when the run was cancelled while it ran.
     pub(crate) cancelling: CancellationToken,
-    /// How many runs of the agent were accepted before this one, and how many have left the mailbox.
-    place: u64,
-    turn: Arc<AtomicU64>,
+    /// Where the run waits for its turn.
+    mailbox: Arc<Mailbox>,
     /// Called when the run has its outcome and nothing more will be written of it.
     settled: Box<dyn Fn(RunId) + Send + Sync>,
     /// Wakes who waits for the archive.
@@ -87,6 +86,7 @@ pub(crate) struct State {
     pub(crate) ended: Option<SystemTime>,
     cancelled: bool,
     too_large: bool,
+    stalled: Option<String>,
     pub(crate) archived: Archived,
     /// Freed places are used again, so that the places of the others stay what they are.
     pub(crate) readers: Vec<Option<Place>>,
@@ -135,15 +135,14 @@ impl Log {
     pub(crate) fn open(
         accepted: Accepted,
         keeping: Keeping,
-        (place, turn): (u64, Arc<AtomicU64>),
+        mailbox: Arc<Mailbox>,
         settled: impl Fn(RunId) + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
             accepted: Arc::new(accepted),
             keeping,
             cancelling: CancellationToken::new(),
-            place,
-            turn,
+            mailbox,
             settled: Box::new(settled),
             progress: Notify::new(),
             state: Mutex::new(State { next: 1, ..State::default() }),
@@ -190,6 +189,7 @@ impl Log {
         if state.started.is_none() {
             drop(state);
             self.end(Outcome::Cancelled(Stop::BeforeStart));
+            drop(self.mailbox.remove(self.run()));
             return Cancelling::NeverStarts;
         }
         state.cancelled = true;
@@ -213,8 +213,20 @@ impl Log {
         self.lock().too_large
     }
 
+    /// Notes that something the run waits for outside has fallen silent. The last one counts.
+    pub(crate) fn set_stalled(&self, what: String) {
+        self.lock().stalled = Some(what);
+    }
+
+    /// What has fallen silent.
+    pub(crate) fn stalled(&self) -> Option<String> {
+        self.lock().stalled.clone()
+    }
+
     /// How the run stands.
     pub(crate) fn state(&self) -> RunState {
+        // Before the log's own lock, as the mailbox's is never taken under it.
+        let before = self.mailbox.place(self.run()).unwrap_or(0);
         let state = self.lock();
         let shown = state.visible(&self.keeping) - 1;
         let outcome =
@@ -222,11 +234,10 @@ impl Log {
                 Item::Outcome(outcome) => Some(outcome.clone()),
                 Item::Chunk(_) => None,
             });
-        let before = self.place.saturating_sub(self.turn.load(Ordering::Relaxed));
         let standing = match (outcome, state.started) {
             (Some(outcome), _) => Standing::Ended(outcome),
             (None, Some(_)) => Standing::Running,
-            (None, None) => Standing::Queued(usize::try_from(before).unwrap_or(usize::MAX)),
+            (None, None) => Standing::Queued(before),
         };
         RunState {
             run: self.run(),
@@ -326,6 +337,7 @@ impl Log {
         }
         state.wake_readers();
         drop(state);
+        drop(self.mailbox.remove(self.run()));
         self.cancelling.cancel();
         self.progress.notify_waiters();
         self.settle();
@@ -497,7 +509,7 @@ mod tests {
     fn log(output: usize, budget: usize) -> (Arc<Log>, Reader, Arc<Budget>) {
         let unread = Arc::new(Budget::new(budget));
         let keeping = Keeping { output, unread: unread.clone(), archive: None, strict: false };
-        let log = Log::open(accepted(), keeping, (0, Arc::default()), |_| {});
+        let log = Log::open(accepted(), keeping, Arc::new(Mailbox::new(1)), |_| {});
         let reader = Reader::live(log.clone(), 0);
         (log, reader, unread)
     }

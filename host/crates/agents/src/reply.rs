@@ -26,6 +26,12 @@ impl Reply {
         self.log.write(chunk)
     }
 
+    /// Notes that something the guest waits for outside has fallen silent: `what`, and for how long. The guest hears of
+    /// it in its own way; if its run then fails, it has stalled.
+    pub fn stalled(&self, what: String) {
+        self.log.set_stalled(what);
+    }
+
     /// Whether the archive keeps up. Where it does not, the guest should be held until [`Reply::room`].
     pub fn has_room(&self) -> bool {
         self.log.lock().has_room()

@@ -27,11 +27,6 @@ impl Run {
     pub(crate) fn new(log: Arc<Log>, deadline: Option<Duration>, place: (TaskTrackerToken, Share)) -> Self {
         Self { log, deadline, ended: CancellationToken::new(), _place: place }
     }
-
-    /// Decides the outcome.
-    pub(crate) fn end(self, outcome: Outcome) {
-        self.log.end(outcome);
-    }
 }
 
 impl Drop for Run {

@@ -23,6 +23,10 @@ pub enum Code {
     LaunchFailed,
     /// The host stopped before the run ended.
     Interrupted,
+    /// The instance was dropped because another run in it had to be stopped.
+    InstanceLost,
+    /// What the run waited for outside fell silent.
+    Stalled,
     /// The run was cancelled.
     Cancelled,
     /// The agent is busy, and its plugin wants one run at a time.
@@ -54,6 +58,8 @@ impl Code {
             Code::OutputTooLarge => "output-too-large",
             Code::LaunchFailed => "launch-failed",
             Code::Interrupted => "interrupted",
+            Code::InstanceLost => "instance-lost",
+            Code::Stalled => "stalled",
             Code::Cancelled => "cancelled",
             Code::Busy => "busy",
             Code::KeyReused => "key-reused",

@@ -1,5 +1,7 @@
 //! What a run is given, by whom, and how it gets on with others.
 
+use std::num::NonZeroUsize;
+
 use crate::{AgentId, RunId};
 
 /// What a run is given.
@@ -35,4 +37,16 @@ pub enum Overlap {
     Reject,
     /// The others are cancelled, and it comes next.
     Interrupt,
+    /// Up to so many are served at once, in the one instance. Beyond that it waits for its turn.
+    Concurrent(NonZeroUsize),
+}
+
+impl Overlap {
+    /// How many runs of one agent are served at once.
+    pub fn at_once(self) -> usize {
+        match self {
+            Overlap::Concurrent(runs) => runs.get(),
+            Overlap::Queue | Overlap::Reject | Overlap::Interrupt => 1,
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use rookery_agents::Reply;
 use wasmtime::AsContextMut;
-use wasmtime::component::{Access, HasSelf, Linker, Resource};
+use wasmtime::component::{Access, Component, ComponentExportIndex, HasSelf, InstancePre, Linker, Resource};
 
 use crate::state::State;
 
@@ -21,7 +21,6 @@ mod generated {
 }
 
 pub(crate) use generated::rookery::agent::types;
-pub(crate) use generated::{Contract, ContractPre};
 
 use generated::rookery::agent::{identity, output};
 
@@ -31,6 +30,20 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     identity::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     output::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
+
+/// Where a component has its `handle`. An error says what it lacks of the contract.
+pub(crate) fn handle(
+    component: &Component,
+    pre: &InstancePre<State>,
+) -> wasmtime::Result<ComponentExportIndex> {
+    generated::ContractPre::new(pre.clone())?;
+    let handler = component.get_export_index(None, HANDLER);
+    let handle = handler.and_then(|handler| component.get_export_index(Some(&handler), "handle"));
+    handle.ok_or_else(|| wasmtime::format_err!("it exports no `{HANDLER}`"))
+}
+
+/// What a plugin exports.
+const HANDLER: &str = "rookery:agent/handler@0.1.0";
 
 impl types::Host for State {}
 

@@ -11,6 +11,7 @@ use wasmtime_wasi_config::WasiConfig;
 use crate::cache::Cache;
 use crate::contract;
 use crate::error::LoadError;
+use crate::http;
 use crate::plugin::{Loaded, Source};
 use crate::state::State;
 use crate::turns::{Ticker, Turns};
@@ -151,9 +152,8 @@ fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_config::add_to_linker(&mut linker, |state: &mut State| WasiConfig::new(state.config()))?;
+    http::link(&mut linker)?;
     contract::link(&mut linker)?;
     Ok(linker)
 }

@@ -1,44 +1,83 @@
 //! wasi:http, 0.2 and 0.3 alike, on the host's own way out: this file only translates.
 //!
-//! Promise: a request belongs to the run during which it was opened, and ends with it.
+//! Promise: a request belongs to the run that opened it, and ends with it. Work that is left over from a run opens none.
 
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use rookery_core::{AgentId, PluginName};
-use rookery_outgoing::{AskedTimeouts, Body, Caller, Client, Grants, SendError};
-use tokio_util::sync::{CancellationToken, DropGuard};
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use rookery_core::{AgentId, Span};
+use rookery_outgoing::{AskedTimeouts, Body, Caller, SendError};
+use wasmtime::component::{Accessor, HasData, Linker, Resource};
+use wasmtime::{AsContextMut, StoreContextMut};
+use wasmtime_wasi::TrappableError;
+use wasmtime_wasi_http::p2::bindings::http::outgoing_handler;
+use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequest};
+use wasmtime_wasi_http::p3::bindings::http::client::HostWithStore;
+use wasmtime_wasi_http::p3::bindings::http::types::{ErrorCode, Request, Response};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtxView, WasiHttpHooks, WasiHttpView, p2, p3,
+};
 
-use crate::gathered::Gathered;
+use crate::state::State;
+use crate::tasks::{self, Running};
 
 /// One instance's way out.
 pub(crate) struct Outgoing {
     caller: Caller,
-    timeouts: AskedTimeouts,
-    /// The run that new requests belong to.
-    run: CancellationToken,
-    /// Ends what work left over between runs has opened, when the instance is dropped.
-    _instance: DropGuard,
+    /// The run that opens the next request.
+    opening: Option<Running>,
 }
 
 type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
 
-/// A plugin's way out.
-pub(crate) fn caller(client: &Client, plugin: &PluginName, grants: Grants, open_requests: usize) -> Caller {
-    client.caller(plugin.as_str(), grants, open_requests)
+impl Outgoing {
+    pub(crate) fn new(plugin: &Caller, agent: &AgentId) -> Self {
+        Self { caller: plugin.for_agent(&agent.to_string()), opening: None }
+    }
 }
 
-impl Outgoing {
-    pub(crate) fn new(plugin: &Caller, agent: &AgentId, timeouts: AskedTimeouts) -> Self {
-        let instance = CancellationToken::new();
-        let run = instance.child_token();
-        Self { caller: plugin.for_agent(&agent.to_string()), timeouts, run, _instance: instance.drop_guard() }
-    }
+/// Links wasi:http. The two functions that open a request are ours: they note first which run it is that calls.
+pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    p3::bindings::http::types::add_to_linker::<_, WasiHttp>(linker, State::http)?;
+    p3::bindings::http::client::add_to_linker::<_, Opening>(linker, State::http)?;
+    let options = p2::bindings::LinkOptions::default();
+    p2::bindings::http::types::add_to_linker::<_, WasiHttp>(linker, &(&options).into(), State::http)?;
+    linker.instance("wasi:http/outgoing-handler@0.2.12")?.func_wrap("handle", handle)
+}
 
-    /// From now on requests end when `ended` fires, which it does when the run has its outcome.
-    pub(crate) fn run_until(&mut self, ended: CancellationToken) {
-        self.run = ended;
+/// Notes which run opens a request. What follows in the same step of the guest is that request.
+fn note(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<()> {
+    let run = tasks::current(store.as_context_mut())?;
+    store.data_mut().outgoing.opening = run;
+    Ok(())
+}
+
+/// `wasi:http/client` of 0.3.
+struct Opening;
+
+impl HasData for Opening {
+    type Data<'a> = WasiHttpCtxView<'a>;
+}
+
+impl HostWithStore<State> for Opening {
+    async fn send(
+        accessor: &Accessor<State, Self>,
+        request: Resource<Request>,
+    ) -> Result<Resource<Response>, TrappableError<ErrorCode>> {
+        accessor.with(|mut access| note(access.as_context_mut())).map_err(TrappableError::trap)?;
+        WasiHttp::send(&accessor.with_getter::<WasiHttp>(State::http), request).await
+    }
+}
+
+/// `handle` of wasi:http/outgoing-handler 0.2.
+fn handle(
+    mut store: StoreContextMut<'_, State>,
+    (request, options): (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>),
+) -> wasmtime::Result<(Result<Resource<HostFutureIncomingResponse>, p2::bindings::http::types::ErrorCode>,)> {
+    note(store.as_context_mut())?;
+    match outgoing_handler::Host::handle(&mut store.data_mut().http(), request, options) {
+        Ok(response) => Ok((Ok(response),)),
+        Err(error) => Ok((Err(error.downcast()?),)),
     }
 }
 
@@ -49,12 +88,20 @@ impl WasiHttpHooks for Outgoing {
         options: Option<RequestOptions>,
         _received: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        let (caller, run) = (self.caller.clone(), self.run.clone());
-        let asked = shorter(options.unwrap_or_default(), self.timeouts);
+        let (caller, run) = (self.caller.clone(), self.opening.take());
         Box::new(async move {
+            let Some(Running { ended, reply }) = run else { return Err(error(SendError::Cancelled)) };
+            let origin = origin(request.uri());
             let request = request.map(|body| Body::new(body.map_err(Into::into)));
-            let response = caller.send(request, run, asked).await.map_err(error)?;
-            let response = response.map(|body| WasiBody::new(Gathered::new(body).map_err(error)));
+            let asked = asked(options.unwrap_or_default());
+            let response = caller.send(request, ended, asked).await.map_err(error)?;
+            let failed = move |failed: SendError| {
+                if let SendError::BetweenBytesTimeout(silence) = failed {
+                    reply.stalled(stalled(&origin, silence));
+                }
+                error(failed)
+            };
+            let response = response.map(|body| WasiBody::new(body.map_err(failed)));
             // The transport sends and receives by itself; there is nothing left for the engine to poll.
             Ok((response, Box::new(std::future::ready(Ok(()))) as _))
         })
@@ -66,14 +113,26 @@ impl WasiHttpHooks for Outgoing {
     }
 }
 
-/// Of what the guest and the sidecar ask for, the shorter; the host's own bounds hold in any case.
-fn shorter(guest: RequestOptions, sidecar: AskedTimeouts) -> AskedTimeouts {
-    let shorter = |a: Option<Duration>, b: Option<Duration>| a.into_iter().chain(b).min();
+/// What the guest asks for; the plugin's own bounds hold in any case.
+fn asked(options: RequestOptions) -> AskedTimeouts {
     AskedTimeouts {
-        connect: shorter(guest.connect_timeout, sidecar.connect),
-        first_byte: shorter(guest.first_byte_timeout, sidecar.first_byte),
-        between_bytes: shorter(guest.between_bytes_timeout, sidecar.between_bytes),
+        connect: options.connect_timeout,
+        first_byte: options.first_byte_timeout,
+        between_bytes: options.between_bytes_timeout,
     }
+}
+
+/// Where a request goes, without what may be a secret in it.
+fn origin(uri: &http::Uri) -> String {
+    let host = uri.host().unwrap_or_default();
+    match uri.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
+fn stalled(origin: &str, silence: Duration) -> String {
+    format!("the response of {origin} was silent for {}", Span(silence))
 }
 
 /// What the guest is told. Where wasi:http has no word for it, the message says it.
@@ -90,7 +149,7 @@ fn error(error: SendError) -> Error {
         SendError::TlsCertificate(_) => Error::TlsCertificateError,
         SendError::Tls(_) => Error::TlsProtocolError,
         SendError::FirstByteTimeout => Error::HttpResponseTimeout,
-        SendError::BetweenBytesTimeout => Error::ConnectionReadTimeout,
+        SendError::BetweenBytesTimeout(_) => Error::ConnectionReadTimeout,
         SendError::ConnectionClosed(_) => Error::HttpResponseIncomplete,
         SendError::Protocol(_) => Error::HttpProtocolError,
         other => Error::InternalError(Some(other.to_string())),

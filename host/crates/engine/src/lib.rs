@@ -15,6 +15,7 @@ mod memory;
 mod plugin;
 mod state;
 mod stdio;
+mod tasks;
 mod turns;
 
 pub use engine::{Engine, EngineError, Settings};

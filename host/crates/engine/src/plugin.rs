@@ -8,13 +8,13 @@ use rookery_agents::guest::{Instance, Plugin, Policy};
 use rookery_core::{AgentId, ByteSize, Code, Failure, Generation, PluginName};
 use rookery_outgoing::{AskedTimeouts, Caller, Grants};
 use wasmtime::Store;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 use wasmtime_wasi_config::WasiConfigVariables;
 
-use crate::contract::ContractPre;
+use crate::contract;
 use crate::engine::Engine;
 use crate::error::LoadError;
-use crate::http::{self, Outgoing};
+use crate::http::Outgoing;
 use crate::instance::{Launched, trapped};
 use crate::memory::Memory;
 use crate::state::State;
@@ -38,7 +38,7 @@ pub struct Source {
     pub grants: Grants,
     /// How many outgoing requests all agents of the plugin may have open at once.
     pub open_requests: usize,
-    /// Shorter waits than the host's for outgoing requests, where they are set.
+    /// Other waits than the host's for outgoing requests, where they are set.
     pub timeouts: AskedTimeouts,
 }
 
@@ -47,13 +47,13 @@ pub struct Loaded(Arc<Inner>);
 
 struct Inner {
     engine: Arc<Engine>,
-    pre: ContractPre<State>,
+    pre: InstancePre<State>,
+    handle: ComponentExportIndex,
     digest: String,
     policy: Policy,
     memory: ByteSize,
     config: Arc<WasiConfigVariables>,
     caller: Caller,
-    timeouts: AskedTimeouts,
 }
 
 impl Loaded {
@@ -62,17 +62,19 @@ impl Loaded {
             .linker
             .instantiate_pre(component)
             .map_err(|error| LoadError::Import(format!("{error:#}")))?;
-        let pre = ContractPre::new(pre).map_err(|error| LoadError::World(format!("{error:#}")))?;
-        let caller = http::caller(&engine.client, &source.name, source.grants, source.open_requests);
+        let handle =
+            contract::handle(component, &pre).map_err(|error| LoadError::World(format!("{error:#}")))?;
+        let Source { grants, open_requests, timeouts, .. } = source;
+        let caller = engine.client.caller(source.name.as_str(), grants, open_requests, timeouts);
         Ok(Self(Arc::new(Inner {
             engine,
             pre,
+            handle,
             digest: source.digest,
             policy: source.policy,
             memory: source.memory,
             config: Arc::new(source.config.into_iter().collect()),
             caller,
-            timeouts: source.timeouts,
         })))
     }
 }
@@ -105,17 +107,21 @@ fn held(state: &mut State) -> Option<BoxFuture<'static, ()>> {
 impl Inner {
     async fn launch(&self, agent: AgentId) -> Result<Box<dyn Instance>, Failure> {
         let limit = usize::try_from(self.memory.0).unwrap_or(usize::MAX);
-        let outgoing = Outgoing::new(&self.caller, &agent, self.timeouts);
+        let outgoing = Outgoing::new(&self.caller, &agent);
         let state = State::new(agent, Memory::new(limit), outgoing, self.config.clone());
         let mut store = Store::new(&self.engine.engine, state);
         store.limiter(|state| &mut state.memory);
         let turn = self.engine.turns.apply(&mut store, |_| None);
+        let launching = async {
+            let instance = self.pre.instantiate_async(&mut store).await?;
+            instance.get_typed_func(&mut store, self.handle)
+        };
         // A component may compute while it is instantiated, so launching takes turns too.
-        let launching = turn.polls(self.pre.instantiate_async(&mut store)).await;
-        match launching {
-            Ok(contract) => {
+        let launched = turn.polls(launching).await;
+        match launched {
+            Ok(handle) => {
                 let turn = self.engine.turns.apply(&mut store, held);
-                Ok(Box::new(Launched { store, contract, turn, memory: self.memory }))
+                Ok(Box::new(Launched { store, handle, turn, memory: self.memory }))
             }
             Err(error) => Err(self.not_launched(&error, store.data())),
         }

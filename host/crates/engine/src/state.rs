@@ -12,6 +12,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::http::Outgoing;
 use crate::memory::Memory;
 use crate::stdio::Lines;
+use crate::tasks::Tasks;
 
 /// How many host resources (streams, requests, replies, timers …) one instance may hold at once. A guest that leaks
 /// them traps here, at some megabytes of the host's memory.
@@ -26,6 +27,7 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) memory: Memory,
     pub(crate) outgoing: Outgoing,
+    pub(crate) tasks: Tasks,
     /// The run that is ahead of the archive, for which the guest has to wait.
     pub(crate) held_by: Option<Reply>,
     config: Arc<WasiConfigVariables>,
@@ -50,7 +52,17 @@ impl State {
             .allow_udp(false)
             .allow_ip_name_lookup(false)
             .build();
-        Self { agent, table, memory, outgoing, held_by: None, config, wasi, http: WasiHttpCtx::new() }
+        Self {
+            agent,
+            table,
+            memory,
+            outgoing,
+            tasks: Tasks::default(),
+            held_by: None,
+            config,
+            wasi,
+            http: WasiHttpCtx::new(),
+        }
     }
 
     pub(crate) fn config(&self) -> &WasiConfigVariables {

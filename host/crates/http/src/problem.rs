@@ -93,10 +93,10 @@ fn status(code: Code) -> StatusCode {
         | Code::OutputTooLarge
         | Code::LaunchFailed
         | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        Code::Unavailable | Code::Interrupted | Code::Overloaded | Code::Draining => {
+        Code::Unavailable | Code::Interrupted | Code::InstanceLost | Code::Overloaded | Code::Draining => {
             StatusCode::SERVICE_UNAVAILABLE
         }
-        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        Code::DeadlineExceeded | Code::Stalled => StatusCode::GATEWAY_TIMEOUT,
     }
 }
 
@@ -214,6 +214,8 @@ mod tests {
             (Kind::Failure(Code::OutputTooLarge), 500),
             (Kind::Failure(Code::LaunchFailed), 500),
             (Kind::Failure(Code::Interrupted), 503),
+            (Kind::Failure(Code::InstanceLost), 503),
+            (Kind::Failure(Code::Stalled), 504),
             (Kind::Failure(Code::Cancelled), 409),
             (Kind::Failure(Code::Busy), 409),
             (Kind::Failure(Code::KeyReused), 422),

@@ -142,7 +142,7 @@ impl<B: HttpBody<Data = Bytes> + Unpin> Open<B> {
         // Counted from here and not from the last frame: the time a guest does not read is its own.
         let between = self.between;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(between)));
-        waiting.as_mut().poll(cx).map(|()| Some(Err(SendError::BetweenBytesTimeout)))
+        waiting.as_mut().poll(cx).map(|()| Some(Err(SendError::BetweenBytesTimeout(between))))
     }
 }
 
@@ -226,7 +226,7 @@ mod tests {
             assert!(matches!(next(&mut body).await, Some(Ok(_))), "each frame has its own time");
         }
         let silent = Instant::now();
-        assert!(matches!(next(&mut body).await, Some(Err(SendError::BetweenBytesTimeout))));
+        assert!(matches!(next(&mut body).await, Some(Err(SendError::BetweenBytesTimeout(BETWEEN)))));
         assert_eq!(silent.elapsed(), BETWEEN, "neither early nor late");
         assert_eq!(places.available_permits(), 1);
         assert!(next(&mut body).await.is_none());

@@ -130,14 +130,22 @@ impl Client {
         }))
     }
 
-    /// A plugin's way out, which its agents share: what it may reach, and how many requests it may have open.
-    pub fn caller(&self, plugin: &str, grants: Grants, open_requests: usize) -> Caller {
+    /// A plugin's way out, which its agents share: what it may reach, how many requests it may have open, and its own
+    /// bounds where they are not the host's.
+    pub fn caller(
+        &self,
+        plugin: &str,
+        grants: Grants,
+        open_requests: usize,
+        timeouts: AskedTimeouts,
+    ) -> Caller {
         Caller {
             agent: plugin.into(),
             plugin: Arc::new(Plugin {
                 name: plugin.to_owned(),
                 grants,
                 limit: open_requests,
+                timeouts: self.0.timeouts.replaced(timeouts),
                 open: Arc::new(Semaphore::new(open_requests.min(Semaphore::MAX_PERMITS))),
                 resolver: CheckedResolver::new(self.0.lookup.clone()),
                 pool: Mutex::default(),
@@ -158,6 +166,7 @@ struct Plugin {
     name: String,
     grants: Grants,
     limit: usize,
+    timeouts: Timeouts,
     open: Arc<Semaphore>,
     resolver: CheckedResolver,
     pool: Mutex<Option<Pool>>,
@@ -180,7 +189,7 @@ impl Caller {
         asked: AskedTimeouts,
     ) -> Result<Response<ResponseBody>, SendError> {
         let plugin = &*self.plugin;
-        let timeouts = plugin.shared.timeouts.shortened(asked);
+        let timeouts = plugin.timeouts.shortened(asked);
         let (target, request) = self.judge(request)?;
         let place = plugin.open.clone().try_acquire_owned();
         let place: Place = Arc::new(place.map_err(|_| SendError::TooManyOpen { limit: plugin.limit })?);

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::resolve::ResolveError;
 
@@ -73,9 +74,9 @@ pub enum SendError {
     /// The response's head did not come in time.
     #[error("the server did not answer in time")]
     FirstByteTimeout,
-    /// The response's body fell silent.
+    /// The response's body was silent for so long.
     #[error("the server stopped answering")]
-    BetweenBytesTimeout,
+    BetweenBytesTimeout(Duration),
     /// The other side closed the connection before its answer was whole.
     #[error("the connection was closed before the response was whole")]
     ConnectionClosed(#[source] BoxError),

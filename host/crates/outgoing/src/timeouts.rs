@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::SendError;
 
-/// The host's bounds. A guest may ask for less, never for more.
+/// The host's bounds, or a plugin's. A guest may ask for less, never for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
     /// Until the connection is there: name lookup, TCP and TLS together.
@@ -31,7 +31,7 @@ impl Default for Timeouts {
     }
 }
 
-/// What a guest asks for; `None` is the host's bound.
+/// What a plugin or a guest asks for; `None` is what holds without.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AskedTimeouts {
     /// See [`Timeouts::connect`].
@@ -43,6 +43,15 @@ pub struct AskedTimeouts {
 }
 
 impl Timeouts {
+    /// A plugin's bounds: who runs the host may give it more than others, or less.
+    pub(crate) fn replaced(self, asked: AskedTimeouts) -> Timeouts {
+        Timeouts {
+            connect: asked.connect.unwrap_or(self.connect),
+            first_byte: asked.first_byte.unwrap_or(self.first_byte),
+            between_bytes: asked.between_bytes.unwrap_or(self.between_bytes),
+        }
+    }
+
     pub(crate) fn shortened(self, asked: AskedTimeouts) -> Timeouts {
         let shorter = |bound: Duration, asked: Option<Duration>| asked.unwrap_or(bound).min(bound);
         Timeouts {
@@ -108,6 +117,8 @@ mod tests {
         };
         let expected = Timeouts { connect: Duration::from_millis(1), ..BOUND };
         assert_eq!(BOUND.shortened(asked), expected);
+        let plugins = Timeouts { first_byte: Duration::MAX, ..expected };
+        assert_eq!(BOUND.replaced(asked), plugins, "its sidecar is written by who runs the host");
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,11 +5,12 @@
 //! the lines. No message repeats a value of [http.inject].
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use rookery_core::{ByteSize, Overlap, Span};
-use rookery_outgoing::{AskedTimeouts, DEFAULT_OPEN_REQUESTS, GrantError, Grants};
+use rookery_outgoing::{DEFAULT_OPEN_REQUESTS, GrantError, Grants, Timeouts};
 use toml::de::{DeTable, DeValue};
 
 use crate::error::SidecarError;
@@ -35,8 +36,10 @@ pub struct Sidecar {
 pub struct Http {
     /// How many requests all of its agents may have open together.
     pub open_requests: usize,
-    /// Shorter waits than the host's, where they are set.
-    pub timeouts: AskedTimeouts,
+    /// How long connecting may take, where it is not what the host gives.
+    pub connect_timeout: Option<Duration>,
+    /// How long the head of a response may take from then, likewise.
+    pub first_byte_timeout: Option<Duration>,
 }
 
 /// How runs of a plugin's agents are served.
@@ -52,6 +55,8 @@ pub struct Runs {
     pub cancel_on_detach: bool,
     /// How long a guest may take to return after its run was cancelled.
     pub grace: Duration,
+    /// How long a response may be silent while a guest waits for more of it.
+    pub stall: Duration,
 }
 
 /// What a plugin's agents may use.
@@ -65,13 +70,13 @@ pub struct Limits {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { open_requests: DEFAULT_OPEN_REQUESTS, timeouts: AskedTimeouts::default() }
+        Self { open_requests: DEFAULT_OPEN_REQUESTS, connect_timeout: None, first_byte_timeout: None }
     }
 }
 
 impl Default for Runs {
     /// A model that thinks and uses tools takes minutes; a thousand waiting runs are a few hundred KiB. A guest that
-    /// hears of its end has only to return.
+    /// hears of its end has only to return. A model that streams says something every few seconds.
     fn default() -> Self {
         Self {
             deadline: Duration::from_secs(600),
@@ -79,9 +84,14 @@ impl Default for Runs {
             overlap: Overlap::Queue,
             cancel_on_detach: false,
             grace: Duration::from_secs(5),
+            stall: Timeouts::default().between_bytes,
         }
     }
 }
+
+/// How many runs overlap where the plugin wants that and does not say how many. As many requests to a model at once as
+/// an ordinary key allows.
+const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 
 impl Default for Limits {
     /// Python, the largest of the languages that were tried, needs 9 MiB to begin with. As much output is ten thousand
@@ -93,19 +103,9 @@ impl Default for Limits {
 
 /// Every table, with every key that it knows. In [config] and below [http.inject] any key is good.
 const TABLES: [(&str, &[&str]); 4] = [
-    (
-        "http",
-        &[
-            "allow",
-            "inject",
-            "open_requests",
-            "connect_timeout",
-            "first_byte_timeout",
-            "between_bytes_timeout",
-        ],
-    ),
+    ("http", &["allow", "inject", "open_requests", "connect_timeout", "first_byte_timeout"]),
     ("config", &[]),
-    ("runs", &["deadline", "queue", "overlap", "on_detach", "grace"]),
+    ("runs", &["deadline", "queue", "overlap", "concurrency", "on_detach", "grace", "stall"]),
     ("limits", &["memory", "output"]),
 ];
 
@@ -151,7 +151,7 @@ fn read(root: &Table<'_>, errors: &Errors<'_>, env: &dyn Fn(&str) -> Option<Stri
         sidecar.config = read_config(&config);
     }
     if let Some(runs) = known(root, "runs") {
-        sidecar.runs = read_runs(&runs);
+        sidecar.runs = read_runs(&runs, errors);
     }
     if let Some(limits) = known(root, "limits") {
         sidecar.limits = read_limits(&limits);
@@ -177,11 +177,8 @@ fn read_http(http: &Table<'_>) -> Http {
     let timeout = |key| http.read(key, None, SPAN, |value| span(value).map(Some));
     Http {
         open_requests: http.read("open_requests", DEFAULT_OPEN_REQUESTS, NUMBER, number),
-        timeouts: AskedTimeouts {
-            connect: timeout("connect_timeout"),
-            first_byte: timeout("first_byte_timeout"),
-            between_bytes: timeout("between_bytes_timeout"),
-        },
+        connect_timeout: timeout("connect_timeout"),
+        first_byte_timeout: timeout("first_byte_timeout"),
     }
 }
 
@@ -265,15 +262,17 @@ fn read_config(config: &Table<'_>) -> BTreeMap<String, String> {
     read
 }
 
-fn read_runs(runs: &Table<'_>) -> Runs {
+fn read_runs(runs: &Table<'_>, errors: &Errors<'_>) -> Runs {
     let default = Runs::default();
-    Runs {
+    let concurrency = runs.read("concurrency", None, NUMBER, |value| Some(number(value)?.try_into().ok()));
+    let read = Runs {
         deadline: runs.read("deadline", default.deadline, SPAN, span),
         queue: runs.read("queue", default.queue, NUMBER, number),
         overlap: runs.read("overlap", default.overlap, OVERLAP, |value| match value.as_str()? {
             "queue" => Some(Overlap::Queue),
             "reject" => Some(Overlap::Reject),
             "interrupt" => Some(Overlap::Interrupt),
+            "concurrent" => Some(Overlap::Concurrent(concurrency.unwrap_or(CONCURRENCY))),
             _ => None,
         }),
         cancel_on_detach: runs.read("on_detach", default.cancel_on_detach, DETACH, |value| {
@@ -284,7 +283,17 @@ fn read_runs(runs: &Table<'_>) -> Runs {
             }
         }),
         grace: runs.read("grace", default.grace, SPAN, span),
+        stall: runs.read("stall", default.stall, SPAN, span),
+    };
+    if concurrency.is_some() && !matches!(read.overlap, Overlap::Concurrent(_)) {
+        let what = "`concurrency` in [runs] does nothing here, as runs do not overlap".into();
+        errors.add(SidecarError {
+            line: runs.get("concurrency").map(|entry| entry.line()),
+            what,
+            hint: "add `overlap = \"concurrent\"`, or take it out".into(),
+        });
     }
+    read
 }
 
 fn read_limits(limits: &Table<'_>) -> Limits {
@@ -303,7 +312,8 @@ fn read_limits(limits: &Table<'_>) -> Limits {
 
 const SPAN: Expected<'_> = Expected { what: r#"a span of time above zero, up to "7d""#, example: r#""10m""# };
 
-const OVERLAP: Expected<'_> = Expected { what: r#""queue", "reject" or "interrupt""#, example: r#""queue""# };
+const OVERLAP: Expected<'_> =
+    Expected { what: r#""queue", "reject", "interrupt" or "concurrent""#, example: r#""queue""# };
 
 const DETACH: Expected<'_> = Expected { what: r#""continue" or "cancel""#, example: r#""continue""# };
 
@@ -344,7 +354,7 @@ mod tests {
             assert_eq!(format!("{sidecar:?}"), format!("{:?}", Sidecar::default()), "{text}");
         }
         let Sidecar { http, config, runs, limits, .. } = Sidecar::default();
-        assert_eq!(http, Http { open_requests: 256, timeouts: AskedTimeouts::default() });
+        assert_eq!(http, Http { open_requests: 256, connect_timeout: None, first_byte_timeout: None });
         assert_eq!(config, BTreeMap::new());
         let expected = Runs {
             deadline: Duration::from_secs(600),
@@ -352,6 +362,7 @@ mod tests {
             overlap: Overlap::Queue,
             cancel_on_detach: false,
             grace: Duration::from_secs(5),
+            stall: Duration::from_secs(300),
         };
         assert_eq!(runs, expected);
         assert_eq!(limits, Limits { memory: 64 << 20, output: 64 << 20 });
@@ -366,7 +377,6 @@ mod tests {
             open_requests = 8
             connect_timeout = "2s"
             first_byte_timeout = "90s"
-            between_bytes_timeout = "500ms"
             [http.inject."https://api.openai.com"]
             authorization = "Bearer ${KEY}"
             [config]
@@ -375,6 +385,7 @@ mod tests {
             overlap = "interrupt"
             on_detach = "cancel"
             grace = "2s"
+            stall = "500ms"
             deadline = "2h"
             queue = 1
             [limits]
@@ -383,12 +394,12 @@ mod tests {
             "#,
         )
         .expect("a good sidecar");
-        let timeouts = AskedTimeouts {
-            connect: Some(Duration::from_secs(2)),
-            first_byte: Some(Duration::from_secs(90)),
-            between_bytes: Some(Duration::from_millis(500)),
+        let http = Http {
+            open_requests: 8,
+            connect_timeout: Some(Duration::from_secs(2)),
+            first_byte_timeout: Some(Duration::from_secs(90)),
         };
-        assert_eq!(sidecar.http, Http { open_requests: 8, timeouts });
+        assert_eq!(sidecar.http, http);
         assert_eq!(sidecar.config["model"], "gpt-4o-mini");
         let expected = Runs {
             deadline: Duration::from_secs(7200),
@@ -396,6 +407,7 @@ mod tests {
             overlap: Overlap::Interrupt,
             cancel_on_detach: true,
             grace: Duration::from_secs(2),
+            stall: Duration::from_millis(500),
         };
         assert_eq!(sidecar.runs, expected);
         assert_eq!(sidecar.limits, Limits { memory: 1 << 30, output: 1 << 10 });
@@ -404,6 +416,19 @@ mod tests {
             assert!(grants.contains(part), "{part} is missing in {grants}");
         }
         assert!(!format!("{sidecar:?}").contains("sk-1"), "a secret is not printed");
+    }
+
+    #[test]
+    fn runs_overlap_as_many_as_are_asked_for() {
+        for (text, runs) in [("", 16), ("concurrency = 3", 3)] {
+            let sidecar = parse(&format!("[runs]\noverlap = \"concurrent\"\n{text}")).expect(text);
+            assert_eq!(sidecar.runs.overlap.at_once(), runs);
+        }
+        for overlap in ["", "overlap = \"queue\""] {
+            let expected = "2: `concurrency` in [runs] does nothing here, as runs do not overlap; \
+                            add `overlap = \"concurrent\"`, or take it out";
+            assert_eq!(wrong(&format!("[runs]\nconcurrency = 3\n{overlap}")), [expected]);
+        }
     }
 
     #[test]
@@ -456,7 +481,7 @@ mod tests {
         let memory = ("a size from 64KiB to 4GiB", "\"64MiB\"");
         let span = ("a span of time above zero, up to \"7d\"", "\"10m\"");
         let number = ("a number from 1 to 65536", "256");
-        let overlap = ("\"queue\", \"reject\" or \"interrupt\"", "\"queue\"");
+        let overlap = ("\"queue\", \"reject\", \"interrupt\" or \"concurrent\"", "\"queue\"");
         let detach = ("\"continue\" or \"cancel\"", "\"continue\"");
         let allow = ("a list of strings", "[\"https://api.openai.com\"]");
         for (table, key, value, (what, example)) in [
@@ -477,7 +502,8 @@ mod tests {
             ("http", "open_requests", "0", number),
             ("http", "connect_timeout", "\"0ms\"", span),
             ("http", "first_byte_timeout", "true", span),
-            ("http", "between_bytes_timeout", "1979-05-27", span),
+            ("runs", "stall", "1979-05-27", span),
+            ("runs", "concurrency", "0", number),
             ("http", "allow", "\"https://a.com\"", allow),
         ] {
             let expected = format!(

@@ -182,7 +182,7 @@ pub(crate) fn stop(name: &str) -> Result<Stop, Damaged> {
 
 const STOPS: [Stop; 3] = [Stop::BeforeStart, Stop::Returned, Stop::Dropped];
 
-pub(crate) const CODES: [Code; 17] = [
+pub(crate) const CODES: [Code; 19] = [
     Code::Rejected,
     Code::Unavailable,
     Code::Failed,
@@ -200,6 +200,8 @@ pub(crate) const CODES: [Code; 17] = [
     Code::Internal,
     Code::Busy,
     Code::KeyReused,
+    Code::InstanceLost,
+    Code::Stalled,
 ];
 
 fn time(millis: i64) -> SystemTime {
@@ -286,6 +288,8 @@ mod tests {
             Code::Internal => 14,
             Code::Busy => 15,
             Code::KeyReused => 16,
+            Code::InstanceLost => 17,
+            Code::Stalled => 18,
         };
         for (at, known) in CODES.into_iter().enumerate() {
             assert_eq!(place(known), at);

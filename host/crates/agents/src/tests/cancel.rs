@@ -123,39 +123,32 @@ async fn a_run_that_is_cancelled_while_its_instance_is_launched_never_reaches_a_
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_cancelled_while_its_answer_is_on_its_way_is_cancelled() {
     let host = Host::with_policy(POLICY);
-    let mut raced = 0;
-    for steps in 0..20 {
-        let run = host.submit("alice", "say on").unwrap();
-        let (directory, id) = (host.directory.clone(), run.run);
-        let cancelling = tokio::spawn(async move {
-            for _ in 0..steps {
-                others_first().await;
-            }
-            directory.cancel(id).await.unwrap()
-        });
-        let cancelling = cancelling.await.unwrap();
-        let outcome = end(run).await.outcome;
-        match cancelling {
-            Some(Cancelling::Told) => assert_eq!(outcome, Outcome::Cancelled(Stop::Returned)),
-            Some(Cancelling::NeverStarts) => assert_eq!(outcome, Outcome::Cancelled(Stop::BeforeStart)),
-            Some(Cancelling::Over) | None => assert_eq!(outcome, Outcome::Done),
-        }
-        raced += usize::from(cancelling == Some(Cancelling::Told));
+    for text in ["cancel, answer", "say on, cancel, fail", "cancel, say refused"] {
+        let ended = host.run("alice", text).await;
+        assert_eq!(
+            ended.outcome,
+            Outcome::Cancelled(Stop::Returned),
+            "{text}: an answer that may lack its end"
+        );
     }
-    assert!(raced > 0, "an answer was on its way");
+    assert_eq!(host.run("alice", "count").await, Ended::done("4"));
 }
 
-/// Lets every other task that is ready take one step; `yield_now` lets them take as many as they like.
-async fn others_first() {
-    let mut waited = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut waited, true) {
-            return std::task::Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
-    .await;
+#[tokio::test(start_paused = true)]
+async fn a_queued_run_that_is_cancelled_gives_its_places_back_at_once() {
+    let policy = Policy { queue: 2, ..POLICY };
+    let host = Host::new(Fake::new(policy), Limits { runs: 3, ..LIMITS });
+    let running = begun(&host, "alice", "take 10s").await;
+    let waiting = ["say one", "say two"].map(|text| host.submit("alice", text).unwrap());
+    assert_eq!(host.refusal("bob", "count"), Code::Overloaded);
+    host.cancel(waiting[0].run).await;
+    assert_eq!(host.standing(waiting[1].run).await, Standing::Queued(0), "the place before it is gone");
+    assert_eq!(host.run("bob", "count").await, Ended::done("1"));
+    let next = host.submit("alice", "count").expect("the mailbox has room");
+    assert_eq!(host.refusal("alice", "count"), Code::Overloaded);
+    assert_eq!(outcome(running).await, Outcome::Done);
+    assert_eq!(end(next).await, Ended::done("3"));
+    assert!(!host.guests.began("say one"));
 }
 
 #[tokio::test(start_paused = true)]

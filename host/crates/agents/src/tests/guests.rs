@@ -12,6 +12,8 @@
 //! | `take 10s` | lets time pass |
 //! | `stuck` | never goes on |
 //! | `open` | waits for the end of what the run has open |
+//! | `cancel` | has its own run cancelled, as a client may at this very moment |
+//! | `stall` | learns that what it waited for outside has fallen silent |
 //! | `answer`, `fail` | gives the answer; what follows is work left over, between runs |
 //! | `forget` | drops the answer without giving it |
 //! | `trap`, `panic` | makes the instance unusable, or the host's own code fail |
@@ -20,21 +22,22 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use rookery_core::{AgentId, Chunk, Code, Failure, Generation, Span};
+use rookery_core::{AgentId, Chunk, Code, Failure, Generation, RunId, Span};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
-use crate::Refusal;
+use crate::directory::Shared;
 use crate::guest::{Call, Instance, Plugin, Policy};
 use crate::tests::in_time;
+use crate::{Directory, Refusal};
 
 /// A plugin whose guests do what the prompt says.
 pub(super) struct Fake {
@@ -54,7 +57,10 @@ pub(super) enum Launching {
 }
 
 /// What happened to the guests of one host.
-pub(super) struct Record(watch::Sender<State>);
+pub(super) struct Record {
+    state: watch::Sender<State>,
+    host: OnceLock<Weak<Shared>>,
+}
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct State {
@@ -94,7 +100,11 @@ impl Fake {
     }
 
     pub(super) fn launching(policy: Policy, launching: Launching) -> Self {
-        Self { policy, launching, record: Arc::new(Record(watch::Sender::default())) }
+        Self {
+            policy,
+            launching,
+            record: Arc::new(Record { state: watch::Sender::default(), host: OnceLock::new() }),
+        }
     }
 }
 
@@ -112,9 +122,10 @@ impl Plugin for Fake {
         agent: &AgentId,
         generation: Generation,
     ) -> BoxFuture<'static, Result<Box<dyn Instance>, Failure>> {
-        let (record, agent) = (self.record.clone(), agent.clone());
+        let (record, agent, at_once) = (self.record.clone(), agent.clone(), self.policy.overlap.at_once());
         let launched = move || -> Result<Box<dyn Instance>, Failure> {
-            Ok(Box::new(Guest { place: LivePlace::take(record, agent, generation), runs: AtomicU64::new(0) }))
+            let place = LivePlace::take(record, agent, generation, at_once);
+            Ok(Box::new(Guest { place, runs: AtomicU64::new(0) }))
         };
         let broken = || Failure::new(Code::LaunchFailed, "no luck");
         match &self.launching {
@@ -198,6 +209,8 @@ impl Guest {
                     ended.cancelled().await;
                     self.place.record.change(|state| state.events.push(Event::Closed));
                 }
+                "cancel" => self.place.record.cancel(prompt.run).await,
+                "stall" => reply.stalled("the model was silent".into()),
                 "answer" => give(Some(Ok(()))),
                 "fail" => give(Some(Err(Failure::new(Code::Failed, "as it was asked to")))),
                 "forget" => give(None),
@@ -216,10 +229,11 @@ struct LivePlace {
     record: Arc<Record>,
     agent: AgentId,
     generation: Generation,
+    at_once: usize,
 }
 
 impl LivePlace {
-    fn take(record: Arc<Record>, agent: AgentId, generation: Generation) -> Self {
+    fn take(record: Arc<Record>, agent: AgentId, generation: Generation, at_once: usize) -> Self {
         record.change(|state| {
             state.events.push(Event::Launched(generation));
             state.live += 1;
@@ -230,7 +244,7 @@ impl LivePlace {
                 state.broken.push(format!("{agent} had two instances"));
             }
         });
-        Self { record, agent, generation }
+        Self { record, agent, generation, at_once }
     }
 }
 
@@ -255,8 +269,8 @@ impl<'a> RunPlace<'a> {
             state.most_running = state.most_running.max(state.running);
             let counts = state.agents.entry(place.agent.clone()).or_default();
             counts.running += 1;
-            if counts.running > 1 {
-                state.broken.push(format!("{} had two runs at once", place.agent));
+            if counts.running > place.at_once {
+                state.broken.push(format!("{} had {} runs at once", place.agent, counts.running));
             }
         });
         Self(place)
@@ -273,12 +287,23 @@ impl Drop for RunPlace<'_> {
 }
 
 impl Record {
+    /// Tells the guests in which host they are.
+    pub(super) fn set_host(&self, host: &Directory) {
+        let set = self.host.set(Arc::downgrade(&host.shared));
+        assert!(set.is_ok(), "guests are in one host");
+    }
+
+    async fn cancel(&self, run: RunId) {
+        let shared = self.host.get().and_then(Weak::upgrade).expect("a host");
+        Directory { shared }.cancel(run).await.expect("readable");
+    }
+
     fn change(&self, change: impl FnOnce(&mut State)) {
-        self.0.send_modify(change);
+        self.state.send_modify(change);
     }
 
     pub(super) fn state(&self) -> State {
-        self.0.borrow().clone()
+        self.state.borrow().clone()
     }
 
     pub(super) fn events(&self) -> Vec<Event> {
@@ -293,16 +318,16 @@ impl Record {
 
     /// Whether a run with this prompt has begun.
     pub(super) fn began(&self, text: &str) -> bool {
-        self.0.borrow().events.contains(&Event::Began(text.into()))
+        self.state.borrow().events.contains(&Event::Began(text.into()))
     }
 
     pub(super) fn live(&self) -> usize {
-        self.0.borrow().live
+        self.state.borrow().live
     }
 
     /// Waits for a state of the guests.
     pub(super) async fn until(&self, mut reached: impl FnMut(&State) -> bool) {
-        let mut states = self.0.subscribe();
+        let mut states = self.state.subscribe();
         in_time(states.wait_for(|state| reached(state))).await.expect("the record outlives this wait");
     }
 }

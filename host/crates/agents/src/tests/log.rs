@@ -13,6 +13,7 @@ use super::*;
 use crate::archive::{Accepted, Archive};
 use crate::budget::Budget;
 use crate::log::{Keeping, Log, WINDOW};
+use crate::mailbox::Mailbox;
 use crate::tests::random::Dice;
 
 /// A reader, and what it has seen.
@@ -178,7 +179,7 @@ fn open(archive: &Arc<FakeArchive>, strict: bool, settled: Arc<AtomicUsize>) -> 
     let kept: Arc<dyn Archive> = archive.clone();
     let unread = Arc::new(Budget::new(0));
     let keeping = Keeping { output: usize::MAX, unread, archive: Some(kept), strict };
-    let log = Log::open(accepted, keeping, (0, Arc::default()), move |_| {
+    let log = Log::open(accepted, keeping, Arc::new(Mailbox::new(1)), move |_| {
         settled.fetch_add(1, Ordering::SeqCst);
     });
     log.wake_archive();

@@ -7,6 +7,7 @@ mod archive;
 mod archive_fake;
 mod bounds;
 mod cancel;
+mod concurrent;
 mod deadline;
 mod detach;
 mod drain;
@@ -20,6 +21,7 @@ mod random;
 mod readers;
 mod room;
 mod serving;
+mod stalled;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,7 +73,9 @@ impl Host {
         let guests = fake.record.clone();
         let plugin: Arc<dyn Plugin> = Arc::new(fake);
         let plugins = BTreeMap::from([("fake".parse().unwrap(), plugin)]);
-        Self { directory: Directory::new(plugins, limits, archiving), guests }
+        let directory = Directory::new(plugins, limits, archiving);
+        guests.set_host(&directory);
+        Self { directory, guests }
     }
 
     fn with_policy(policy: Policy) -> Self {

@@ -78,14 +78,27 @@ async fn interrupting_a_guest_that_does_not_return_takes_the_grace_and_a_new_ins
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_was_refused_interrupts_nobody() {
+async fn what_is_interrupted_makes_room_for_the_run_that_interrupts_it() {
     let host = Host::with_policy(Policy { queue: 1, ..with(Overlap::Interrupt) });
     let running = begun(&host, "alice", "stuck").await;
-    let waiting = host.submit("alice", "count").unwrap();
-    assert_eq!(host.refusal("alice", "count"), Code::MailboxFull);
-    assert_eq!(host.standing(waiting.run).await, Standing::Queued(0));
-    assert_eq!(outcome(running).await, Outcome::Cancelled(Stop::Dropped), "by the one that was accepted");
-    assert_eq!(end(waiting).await, Ended::done("1"));
+    let waiting = ["say one", "say two", "count"].map(|text| host.submit("alice", text).expect("taken"));
+    let [one, two, newest] = waiting;
+    for run in [one, two] {
+        assert_eq!(end(run).await.outcome, Outcome::Cancelled(Stop::BeforeStart));
+    }
+    assert_eq!(host.standing(newest.run).await, Standing::Queued(0));
+    assert_eq!(outcome(running).await, Outcome::Cancelled(Stop::Dropped));
+    assert_eq!(end(newest).await, Ended::done("1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_refused_interrupts_nobody() {
+    let fake = Fake::new(with(Overlap::Interrupt));
+    let host = Host::new(fake, Limits { runs: 2, ..LIMITS });
+    let running = begun(&host, "alice", "take 10s").await;
+    let _waiting = host.submit("bob", "stuck").unwrap();
+    assert_eq!(host.refusal("alice", "count"), Code::Overloaded);
+    assert_eq!(outcome(running).await, Outcome::Done);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 //! Traps, answers, deadlines, evictions and refusals as they come, from a seed.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::AtomicUsize;
 
 use tokio::task::JoinSet;
@@ -21,7 +22,7 @@ impl Dice {
     }
 }
 
-const PROMPTS: [&str; 14] = [
+const PROMPTS: [&str; 16] = [
     "count",
     "count, take 1s, count",
     "take 3s",
@@ -33,6 +34,8 @@ const PROMPTS: [&str; 14] = [
     "answer, trap",
     "fail",
     "forget",
+    "cancel, stuck",
+    "cancel, take 1s",
     "forget, trap",
     "write 5000, count",
     "panic",
@@ -41,13 +44,14 @@ const PROMPTS: [&str; 14] = [
 #[tokio::test(start_paused = true)]
 async fn every_accepted_run_has_exactly_one_outcome_whatever_happens() {
     for seed in 0..20 {
-        whatever_happens(seed).await;
+        whatever_happens(seed, Overlap::Queue).await;
+        whatever_happens(seed, Overlap::Concurrent(NonZeroUsize::new(3).unwrap())).await;
     }
 }
 
-async fn whatever_happens(seed: u64) {
+async fn whatever_happens(seed: u64, overlap: Overlap) {
     let mut dice = Dice(seed);
-    let policy = Policy { queue: 3, deadline: seconds(10), output: 2000, ..POLICY };
+    let policy = Policy { queue: 3, deadline: seconds(10), output: 2000, overlap, ..POLICY };
     let fake = Fake::launching(policy, Launching::Fails(AtomicUsize::new(dice.below(20))));
     let host = Host::new(fake, Limits { runs: 12, live: 3, ..LIMITS });
     let mut reading = JoinSet::new();

@@ -111,7 +111,7 @@ async fn a_body_that_falls_silent_is_given_up() {
     let mut body = send(&caller, get(&origin)).await.expect("a head").into_body();
     body.frame().await.expect("a frame").expect("whole");
     tokio::time::pause();
-    assert!(matches!(body.frame().await, Some(Err(SendError::BetweenBytesTimeout))));
+    assert!(matches!(body.frame().await, Some(Err(SendError::BetweenBytesTimeout(_)))));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Method, Response};
 use http_body_util::BodyExt;
-use rookery_outgoing::{Client, ClientSettings, Grants, SendError};
+use rookery_outgoing::{AskedTimeouts, Client, ClientSettings, Grants, SendError};
 use tracing::Level;
 
 use crate::server::{
@@ -17,7 +17,12 @@ use crate::server::{
 async fn a_refused_request_is_one_line_that_says_what_would_allow_it() {
     let server = Server::start(async |_| Response::new(full("hello"))).await;
     let (log, _guard) = Log::capture(Level::INFO);
-    let caller = Client::new(settings()).caller("chat", grants(&["https://a.example/v1"], &[]), 8);
+    let caller = Client::new(settings()).caller(
+        "chat",
+        grants(&["https://a.example/v1"], &[]),
+        8,
+        AskedTimeouts::default(),
+    );
     let url = format!("http://127.0.0.1:{}/v1/x?key=secret", server.port);
     let refused = send(&caller.for_agent("chat/alice"), get(&url)).await.err().expect("a refusal");
     assert_eq!(
@@ -53,7 +58,7 @@ async fn the_line_in_the_log_does_allow_it() {
 
 #[tokio::test]
 async fn a_plugin_without_grants_reaches_nothing() {
-    let caller = Client::new(settings()).caller("chat", Grants::none(), 8);
+    let caller = Client::new(settings()).caller("chat", Grants::none(), 8, AskedTimeouts::default());
     for url in ["https://api.example.com/", "http://127.0.0.1/", "http://169.254.169.254/latest/meta-data"] {
         assert!(matches!(send(&caller, get(url)).await, Err(SendError::Denied { .. })), "{url}");
     }
@@ -74,7 +79,7 @@ async fn a_name_that_resolves_to_loopback_is_refused() {
     let (log, _guard) = Log::capture(Level::WARN);
     let allow = format!("http://rebind.example:{}", server.port);
     let client = Client::new(ClientSettings { lookup, ..settings() });
-    let caller = client.caller("chat", grants(&[&allow], &[]), 8);
+    let caller = client.caller("chat", grants(&[&allow], &[]), 8, AskedTimeouts::default());
     let refused = send(&caller, get(&allow)).await.err();
     assert!(matches!(refused, Some(SendError::AddressDenied { address, .. }) if address.is_loopback()));
     assert_eq!(asked.load(Ordering::SeqCst), 1, "checking and connecting share one lookup");
@@ -88,7 +93,7 @@ async fn a_name_that_nobody_knows_is_told_apart() {
     let lookup: rookery_outgoing::Lookup =
         Arc::new(|_| Box::pin(async { Err(std::io::Error::other("no such name")) }));
     let client = Client::new(ClientSettings { lookup, ..settings() });
-    let caller = client.caller("chat", grants(&["http://gone.example"], &[]), 8);
+    let caller = client.caller("chat", grants(&["http://gone.example"], &[]), 8, AskedTimeouts::default());
     let outcome = send(&caller, get("http://gone.example/")).await;
     assert!(matches!(outcome, Err(SendError::Dns { host, .. }) if host == "gone.example"));
 }
@@ -103,7 +108,7 @@ async fn one_request_too_many_is_refused_until_a_body_is_dropped() {
     })
     .await;
     let origin = format!("http://127.0.0.1:{}", server.port);
-    let caller = Client::new(settings()).caller("chat", grants(&[&origin], &[]), 1);
+    let caller = Client::new(settings()).caller("chat", grants(&[&origin], &[]), 1, AskedTimeouts::default());
     let mut streaming = send(&caller, get(&origin)).await.expect("an answer");
     pieces.send("one").await.expect("a reader");
     streaming.frame().await.expect("a frame").expect("whole");

@@ -8,7 +8,7 @@ use http::{HeaderMap, Request, Response, Version};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
-use rookery_outgoing::{Body, BoxError, Caller, Client, ClientSettings, SendError};
+use rookery_outgoing::{AskedTimeouts, Body, BoxError, Caller, Client, ClientSettings, SendError};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tracing::Level;
 
@@ -34,7 +34,7 @@ fn trusting(root: CertificateDer<'static>, server: &Server) -> (Caller, String) 
     let origin = format!("https://localhost:{}", server.port);
     let client = Client::new(ClientSettings { extra_roots: vec![root], ..settings() });
     let granted = grants(&[&origin], &[("authorization", "Bearer ${KEY}")]);
-    (client.caller("chat", granted, 64), origin)
+    (client.caller("chat", granted, 64, AskedTimeouts::default()), origin)
 }
 
 async fn echo(request: Request<Incoming>) -> Response<Body> {
@@ -103,7 +103,8 @@ async fn a_certificate_that_nobody_vouches_for_is_refused() {
 async fn without_any_trusted_root_only_https_is_refused() {
     let server = Server::start(async |_| Response::new(full("hello"))).await;
     let (plain, secure) = (format!("http://127.0.0.1:{}", server.port), "https://127.0.0.1:1");
-    let caller = Client::new(settings()).caller("chat", grants(&[&plain, secure], &[]), 8);
+    let caller =
+        Client::new(settings()).caller("chat", grants(&[&plain, secure], &[]), 8, AskedTimeouts::default());
     assert_eq!(text(send(&caller, get(&plain)).await.expect("an answer")).await, "hello");
     let Err(SendError::TlsCertificate(why)) = send(&caller, get(secure)).await else { panic!("no roots") };
     assert!(why.to_string().contains("SSL_CERT_FILE"), "{why}");

@@ -59,7 +59,7 @@ async fn an_injected_header_is_the_hosts_and_only_where_it_belongs() {
     let server = Server::start(echo_head).await;
     let origin = format!("http://127.0.0.1:{}", server.port);
     let granted = grants(&[&format!("{origin}/v1"), &origin], &[("authorization", "Bearer ${KEY}")]);
-    let caller = Client::new(settings()).caller("chat", granted, 8);
+    let caller = Client::new(settings()).caller("chat", granted, 8, AskedTimeouts::default());
     for (path, expected) in [
         ("/v1/chat", format!("authorization: Bearer {SECRET}\n")),
         ("/other", "authorization: mine\n".to_owned()),
@@ -137,7 +137,7 @@ async fn a_pool_that_has_opened_its_connections_is_let_go() {
     let mut server = Server::start(async |_| Response::new(full("hello"))).await;
     let client = Client::new(ClientSettings { connections: 4, ..settings() });
     let allow = format!("http://*.localhost:{}", server.port);
-    let caller = client.caller("crawler", grants(&[&allow], &[]), 8);
+    let caller = client.caller("crawler", grants(&[&allow], &[]), 8, AskedTimeouts::default());
     for n in 0..10 {
         let url = format!("http://n{n}.localhost:{}/", server.port);
         text(send(&caller, get(&url)).await.expect("an answer")).await;

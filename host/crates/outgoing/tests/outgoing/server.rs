@@ -132,7 +132,7 @@ pub(crate) fn grants(allow: &[&str], inject: &[(&str, &str)]) -> Grants {
 pub(crate) const SECRET: &str = "sk-never-to-be-seen";
 
 pub(crate) fn caller(allow: &[&str]) -> Caller {
-    Client::new(settings()).caller("chat", grants(allow, &[]), 8)
+    Client::new(settings()).caller("chat", grants(allow, &[]), 8, AskedTimeouts::default())
 }
 
 pub(crate) fn get(url: &str) -> Request<Body> {

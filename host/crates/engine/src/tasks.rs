@@ -1,0 +1,42 @@
+//! Which run a call of the host belongs to.
+//!
+//! Runs may overlap in one instance, and nothing that a guest passes says for which of them it asks. The engine knows: each
+//! run is a task of the guest's, and every call of the host is made by some task, or by one that it began.
+
+use std::collections::HashMap;
+
+use rookery_agents::Reply;
+use tokio_util::sync::CancellationToken;
+use wasmtime::StoreContextMut;
+use wasmtime::component::GuestTaskId;
+
+use crate::state::State;
+
+/// What calls of the host need of the run that they belong to.
+#[derive(Clone)]
+pub(crate) struct Running {
+    /// Fires when the run was cancelled, or has its outcome.
+    pub(crate) ended: CancellationToken,
+    pub(crate) reply: Reply,
+}
+
+/// The guest's tasks that are runs.
+#[derive(Default)]
+pub(crate) struct Tasks(HashMap<GuestTaskId, Running>);
+
+impl Tasks {
+    pub(crate) fn begin(&mut self, task: GuestTaskId, run: Running) {
+        self.0.insert(task, run);
+    }
+
+    pub(crate) fn end(&mut self, task: GuestTaskId) {
+        self.0.remove(&task);
+    }
+}
+
+/// The run that the guest is in now. None where it does work that it left over from a run that has ended.
+pub(crate) fn current(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<Option<Running>> {
+    let stack: Vec<_> = store.async_call_stack()?.collect();
+    let tasks = &store.data().tasks;
+    Ok(stack.iter().find_map(|task| tasks.0.get(task)).cloned())
+}
