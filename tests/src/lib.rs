@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests say what went wrong by panicking")]
 
+pub mod browser;
 pub mod client;
 pub mod guests;
 pub mod host;
