@@ -253,10 +253,10 @@ async fn drain_until_interrupted(host: Host, grace: Duration, terminal: &Termina
 /// How runs are kept, if they are.
 fn keeping(serving: &Serving) -> Option<Keeping> {
     let durability = match serving.durability {
-        Durability::Normal => rookery_storage::Durability::Normal,
-        Durability::Full => rookery_storage::Durability::Full,
+        Durability::Normal => rookery_archive::Durability::Normal,
+        Durability::Full => rookery_archive::Durability::Full,
     };
-    let settings = rookery_storage::Settings {
+    let settings = rookery_archive::Settings {
         folder: serving.data.clone(),
         durability,
         gather: serving.gather.0,

@@ -53,7 +53,7 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Keeping {
     /// Where, and for how long.
-    pub settings: rookery_storage::Settings,
+    pub settings: rookery_archive::Settings,
     /// Whether clients see nothing that is not committed.
     pub strict: bool,
 }
@@ -69,7 +69,7 @@ pub enum StartError {
     Engine(#[from] EngineError),
     /// The runs that were kept cannot be opened.
     #[error(transparent)]
-    Runs(#[from] rookery_storage::OpenError),
+    Runs(#[from] rookery_archive::OpenError),
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
@@ -86,7 +86,7 @@ pub struct Host {
     server: JoinHandle<()>,
     stop: DropGuard,
     agents: DropGuard,
-    runs: Option<rookery_storage::Runs>,
+    runs: Option<rookery_archive::Runs>,
 }
 
 impl Host {
@@ -174,9 +174,9 @@ impl Host {
 }
 
 /// Opens the runs that were kept, which takes a while where many of them were interrupted.
-async fn open(keeping: Option<Keeping>) -> Result<Option<(rookery_storage::Runs, bool)>, StartError> {
+async fn open(keeping: Option<Keeping>) -> Result<Option<(rookery_archive::Runs, bool)>, StartError> {
     let Some(Keeping { settings, strict }) = keeping else { return Ok(None) };
-    let opening = tokio::task::spawn_blocking(move || rookery_storage::Runs::open(&settings));
+    let opening = tokio::task::spawn_blocking(move || rookery_archive::Runs::open(&settings));
     let runs = opening.await.map_err(StartError::Loading)??;
     if runs.recovered() > 0 {
         tracing::warn!(

@@ -48,7 +48,7 @@ impl TestHost {
             data: guests::target().join("test-data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             limits: Limits { runs: 16_384, live: 1_000, prompts: 256 << 20, unread: 512 << 20 },
-            runs: Some(Keeping { settings: rookery_storage::Settings::new(runs.path()), strict: false }),
+            runs: Some(Keeping { settings: rookery_archive::Settings::new(runs.path()), strict: false }),
             http: rookery_http::Settings::default(),
             outgoing: rookery_outgoing::ClientSettings::default(),
             environment: Arc::new(|_| None),
@@ -122,7 +122,7 @@ impl TestHostBuilder {
 
     /// Keeps its runs in this folder, so that another host can come back to them.
     pub fn runs(self, folder: impl Into<PathBuf>) -> Self {
-        let settings = rookery_storage::Settings::new(folder);
+        let settings = rookery_archive::Settings::new(folder);
         self.config(|config| config.runs = Some(Keeping { settings, strict: false }))
     }
 
