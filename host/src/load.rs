@@ -109,6 +109,7 @@ fn source(file: PluginFile) -> Source {
             overlap: sidecar.runs.overlap,
             cancel_on_detach: sidecar.runs.cancel_on_detach,
             grace: sidecar.runs.grace,
+            sleep_after: sidecar.lifecycle.sleep_after,
         },
         grants: sidecar.grants,
         open_requests: sidecar.http.open_requests,

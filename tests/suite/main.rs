@@ -12,4 +12,5 @@ mod overlap;
 mod program;
 mod promises;
 mod runs;
+mod sleep;
 mod stream;

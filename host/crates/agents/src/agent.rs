@@ -11,17 +11,18 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use rookery_core::{AgentId, Code, Failure, Generation, Outcome, RunId, Span, Stop};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::begun::{After, Answer, Begun, Inside, Over};
 use crate::directory::Shared;
-use crate::guest::{Call, Instance, Plugin};
+use crate::guest::{Ask, Call, Instance, Plugin, Work};
 use crate::live::Place;
 use crate::mailbox::Mailbox;
 use crate::reply::Reply;
@@ -38,10 +39,23 @@ pub(crate) struct Agent {
 /// An instance and the place it takes among the live ones. The instance is dropped first.
 struct Launched {
     driving: BoxFuture<'static, Failure>,
-    calls: mpsc::Sender<Box<Call>>,
+    asking: mpsc::Sender<Ask>,
+    work: Work,
     generation: Generation,
     place: Place,
 }
+
+/// What an instance does while no run is inside.
+#[derive(Clone, Copy)]
+enum Rest {
+    /// It may have work left over, which keeps it live until this moment.
+    Working(Instant),
+    /// It has nothing to do, and stays live until this moment.
+    Idle(Instant),
+}
+
+/// How long a guest may take to go to sleep, whatever its grace: a host that stops waits for it.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 
 /// What happens next around an instance.
 enum Next {
@@ -49,7 +63,9 @@ enum Next {
     Over(Box<Over>),
     /// The instance is unusable.
     Trapped(Failure),
-    /// Nothing runs, and the host stops or somebody else needs the room.
+    /// Nothing runs any more, and the guest has no work left over.
+    Idle,
+    /// Nothing runs, and the instance has been idle for long enough, or somebody else needs the room, or the host stops.
     Leave,
     /// Another run may begin.
     Run(Box<Run>),
@@ -106,9 +122,10 @@ impl Agent {
 
     fn launched(&self, instance: Box<dyn Instance>, generation: Generation, place: Place) -> Launched {
         tracing::debug!(agent = %self.id, %generation, version = self.plugin.version(), "launched");
-        // A driver takes its calls before it answers them, so no more are ever on their way than runs are begun.
-        let (calls, incoming) = mpsc::channel(self.plugin.policy().overlap.at_once());
-        Launched { driving: instance.drive(incoming), calls, generation, place }
+        // A driver takes what it is asked before it answers, so no more is ever on its way than runs are begun.
+        let (asking, asked) = mpsc::channel(self.plugin.policy().overlap.at_once());
+        let work = Work::default();
+        Launched { driving: instance.drive(asked, work.clone()), asking, work, generation, place }
     }
 
     /// Serves runs with one instance until it is gone. Returns a run that came too late for it.
@@ -116,9 +133,10 @@ impl Agent {
         let inside = Inside::default();
         let mut running = FuturesUnordered::new();
         let mut arrived = Some(first);
+        let mut rest = Rest::Working(Instant::now());
         let why = loop {
             if let Some(begun) = arrived.take() {
-                match self.call(&launched.calls, &begun) {
+                match self.call(&launched.asking, &begun) {
                     Ok(answer) => running.push(self.attend(begun, answer, &inside)),
                     Err(failure) => {
                         self.settle(&begun.run, Outcome::Failed(failure.clone()));
@@ -126,11 +144,9 @@ impl Agent {
                     }
                 }
             }
-            if running.is_empty() && !launched.place.idle() {
-                return None;
-            }
-            match self.next(&mut launched, &mut running, &inside).await {
+            match self.next(&mut launched, &mut running, &inside, rest).await {
                 Next::Over(over) => {
+                    rest = Rest::Working(Instant::now() + self.plugin.policy().deadline);
                     let run = over.begun.run.log.run();
                     if let Some(outcome) = over.outcome {
                         self.settle(&over.begun.run, outcome);
@@ -145,9 +161,21 @@ impl Agent {
                     }
                     break failure;
                 }
-                Next::Leave => return None,
-                Next::Run(run) if running.is_empty() && !launched.place.busy() => return Some(run),
-                Next::Run(run) => arrived = self.begin(run, launched.generation),
+                Next::Idle if launched.place.idle() => {
+                    rest = Rest::Idle(Instant::now() + self.plugin.policy().sleep_after);
+                }
+                Next::Idle | Next::Leave => {
+                    self.sleep(launched).await;
+                    return None;
+                }
+                Next::Run(run) if !launched.place.busy() => {
+                    self.sleep(launched).await;
+                    return Some(run);
+                }
+                Next::Run(run) => {
+                    rest = Rest::Working(Instant::now() + self.plugin.policy().deadline);
+                    arrived = self.begin(run, launched.generation);
+                }
             }
         };
         inside.lose(why);
@@ -157,6 +185,24 @@ impl Agent {
             }
         }
         None
+    }
+
+    /// Lets the guest save what it has only in memory, if it has no work left over, and drops it.
+    async fn sleep(&self, launched: Launched) {
+        let Launched { mut driving, asking, work, .. } = launched;
+        let (asleep, slept) = oneshot::channel();
+        if !work.is_done() || asking.try_send(Ask::Sleep(asleep)).is_err() {
+            return;
+        }
+        let grace = self.plugin.policy().grace.min(LONGEST_SLEEP);
+        tokio::select! {
+            biased;
+            _ = slept => tracing::debug!(agent = %self.id, "asleep"),
+            failure = &mut driving => tracing::warn!(agent = %self.id, "while it went to sleep: {failure}"),
+            () = sleep(grace) => {
+                tracing::warn!(agent = %self.id, "did not go to sleep within {}", Span(grace));
+            }
+        }
     }
 
     /// Why the other runs of an instance fail that goes because of this one.
@@ -169,7 +215,7 @@ impl Agent {
     }
 
     /// Puts a run into the guest.
-    fn call(&self, calls: &mpsc::Sender<Box<Call>>, begun: &Begun) -> Result<Answer, Failure> {
+    fn call(&self, asking: &mpsc::Sender<Ask>, begun: &Begun) -> Result<Answer, Failure> {
         let run = &begun.run;
         let (answer, answered) = oneshot::channel();
         let call = Box::new(Call {
@@ -180,7 +226,7 @@ impl Agent {
         });
         let defect =
             |_| Failure::new(Code::Internal, "the instance took no call; this is a defect of the host");
-        calls.try_send(call).map_err(defect)?;
+        asking.try_send(Ask::Run(call)).map_err(defect)?;
         Ok(answered)
     }
 
@@ -190,13 +236,16 @@ impl Agent {
         launched: &mut Launched,
         running: &mut FuturesUnordered<impl Future<Output = Over>>,
         inside: &Inside,
+        rest: Rest,
     ) -> Next {
-        let Launched { driving, place, .. } = launched;
+        let Launched { driving, place, work, .. } = launched;
+        let (Rest::Working(until) | Rest::Idle(until)) = rest;
         let mut leave = pin!(async {
             tokio::select! {
                 biased;
                 () = self.shared.stopping.cancelled() => {}
                 () = place.asked_to_leave() => {}
+                () = sleep_until(until) => {}
             }
         });
         let room = self.plugin.policy().overlap.at_once();
@@ -212,8 +261,13 @@ impl Agent {
             if let Some(over) = ended(running, cx) {
                 return Poll::Ready(over);
             }
-            if running.is_empty() && leave.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Next::Leave);
+            if running.is_empty() {
+                if matches!(rest, Rest::Working(_)) && work.is_done() {
+                    return Poll::Ready(Next::Idle);
+                }
+                if leave.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Next::Leave);
+                }
             }
             // None enters an instance that may be about to go.
             if running.len() < room && !inside.may_go() {

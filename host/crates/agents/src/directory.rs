@@ -49,9 +49,9 @@ pub struct Archiving {
     pub strict: bool,
 }
 
-/// How long agents may take to let go of their instances once they were told to stop. Dropping one takes less than a
-/// millisecond; this is for a machine under load.
-const LETTING_GO: Duration = Duration::from_secs(5);
+/// How long agents may take to let go of their instances once they were told to stop. Guests have five seconds of it to go
+/// to sleep, and dropping one takes less than a millisecond; the rest is for a machine under load.
+const LETTING_GO: Duration = Duration::from_secs(10);
 
 /// How long the archive may take to write the outcomes of the last runs. A commit takes milliseconds; this is for a disk
 /// that stalls.

@@ -1,5 +1,7 @@
 //! What an agent needs of a guest. The engine implements this with wasm; tests do with a few lines of Rust.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -22,8 +24,11 @@ pub struct Policy {
     pub overlap: Overlap,
     /// Whether a run is cancelled when the last of its readers leaves.
     pub cancel_on_detach: bool,
-    /// How long a guest may take to return after its run was cancelled, before its instance is dropped.
+    /// How long a guest may take to return after its run was cancelled, before its instance is dropped; and after it was
+    /// asked to sleep.
     pub grace: Duration,
+    /// How long an instance that has nothing to do stays live.
+    pub sleep_after: Duration,
 }
 
 /// A loaded plugin, from which instances are launched.
@@ -45,10 +50,34 @@ pub trait Plugin: Send + Sync {
 
 /// A plugin live in memory.
 pub trait Instance: Send {
-    /// Serves calls until the instance has become unusable, and says why it has. Dropping the future drops the
+    /// Does as it is asked until the instance has become unusable, and says why it has. Dropping the future drops the
     /// instance and everything it was doing. Between calls it is still polled, so that work which the guest
-    /// left behind goes on.
-    fn drive(self: Box<Self>, calls: mpsc::Receiver<Box<Call>>) -> BoxFuture<'static, Failure>;
+    /// left behind goes on; `work` is to say, after every poll, whether there is any.
+    fn drive(self: Box<Self>, asked: mpsc::Receiver<Ask>, work: Work) -> BoxFuture<'static, Failure>;
+}
+
+/// What an instance is asked to do.
+#[derive(Debug)]
+pub enum Ask {
+    /// A run.
+    Run(Box<Call>),
+    /// To save what it has only in memory, as it is about to be dropped. It has nothing else to do then.
+    Sleep(oneshot::Sender<()>),
+}
+
+/// Whether a guest is doing anything.
+#[derive(Clone, Debug, Default)]
+pub struct Work(Arc<AtomicBool>);
+
+impl Work {
+    /// Notes whether it is.
+    pub fn set(&self, working: bool) {
+        self.0.store(working, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        !self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// One run on its way into a guest.

@@ -2,7 +2,7 @@
 
 use rookery_agents::Reply;
 use wasmtime::AsContextMut;
-use wasmtime::component::{Access, Component, ComponentExportIndex, HasSelf, InstancePre, Linker, Resource};
+use wasmtime::component::{Access, HasSelf, InstancePre, Linker, Resource};
 
 use crate::state::State;
 
@@ -20,9 +20,22 @@ mod generated {
     });
 }
 
+#[allow(missing_docs, reason = "generated; the WIT files are the documentation")]
+mod optional {
+    wasmtime::component::bindgen!({
+        path: "../../../wit",
+        inline: "
+            package rookery:host;
+            world lifecycle { export rookery:agent/lifecycle@0.1.0; }
+        ",
+        exports: { default: async | store },
+    });
+}
+
 pub(crate) use generated::rookery::agent::types;
 
 use generated::rookery::agent::{identity, output};
+pub(crate) use optional::LifecyclePre;
 
 /// Links the contract's imports.
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -31,19 +44,10 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     output::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
 
-/// Where a component has its `handle`. An error says what it lacks of the contract.
-pub(crate) fn handle(
-    component: &Component,
-    pre: &InstancePre<State>,
-) -> wasmtime::Result<ComponentExportIndex> {
-    generated::ContractPre::new(pre.clone())?;
-    let handler = component.get_export_index(None, HANDLER);
-    let handle = handler.and_then(|handler| component.get_export_index(Some(&handler), "handle"));
-    handle.ok_or_else(|| wasmtime::format_err!("it exports no `{HANDLER}`"))
+/// Checks that a component exports what every plugin must. An error says what it lacks.
+pub(crate) fn check(pre: &InstancePre<State>) -> wasmtime::Result<()> {
+    generated::ContractPre::new(pre.clone()).map(drop)
 }
-
-/// What a plugin exports.
-const HANDLER: &str = "rookery:agent/handler@0.1.0";
 
 impl types::Host for State {}
 

@@ -2,37 +2,36 @@
 //!
 //! Ends when: the guest traps, or the future is dropped; dropping it drops the store with everything in it.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use rookery_agents::Reply;
-use rookery_agents::guest::{Call, Instance};
+use rookery_agents::guest::{Ask, Call, Instance, Work};
 use rookery_core::{ByteSize, Code, Failure};
 use tokio::sync::mpsc;
-use wasmtime::component::{Accessor, Resource, TypedFunc};
+use wasmtime::component::Accessor;
 use wasmtime::{AsContextMut, Store};
 
-use crate::contract::types;
+use crate::exports::{Calls, Handle};
 use crate::state::State;
 use crate::tasks::Running;
 use crate::turns::Turn;
 
-/// `handle`, as the contract has it.
-pub(crate) type Handle = TypedFunc<(types::Prompt, Resource<Reply>), (Result<(), types::Failure>,)>;
-
 /// An instance that has been launched.
 pub(crate) struct Launched {
     pub(crate) store: Store<State>,
-    pub(crate) handle: Handle,
+    pub(crate) calls: Calls,
     pub(crate) turn: Turn,
     pub(crate) memory: ByteSize,
 }
 
 impl Instance for Launched {
-    fn drive(self: Box<Self>, calls: mpsc::Receiver<Box<Call>>) -> BoxFuture<'static, Failure> {
-        let Self { mut store, handle, turn, memory } = *self;
+    fn drive(self: Box<Self>, asked: mpsc::Receiver<Ask>, work: Work) -> BoxFuture<'static, Failure> {
+        let Self { mut store, calls, turn, memory } = *self;
         let driving = async move {
-            let ended = store.run_concurrent(async |accessor| serve(accessor, handle, calls).await).await;
+            let ended = store.run_concurrent(async |guest| serve(guest, calls, asked, work).await).await;
             match ended.flatten() {
                 Ok(()) => Failure::new(Code::Internal, "the agent let go of its instance"),
                 Err(error) => trapped(&error, store.data(), memory),
@@ -42,30 +41,50 @@ impl Instance for Launched {
     }
 }
 
-/// Serves calls as they come; it is the agent that lets in only so many at once. An error is a trap, and the end of the
+/// Does as it is asked; it is the agent that lets in only so many runs at once. An error is a trap, and the end of the
 /// store.
 async fn serve(
-    accessor: &Accessor<State>,
-    handle: Handle,
-    mut calls: mpsc::Receiver<Box<Call>>,
+    guest: &Accessor<State>,
+    calls: Calls,
+    mut asked: mpsc::Receiver<Ask>,
+    work: Work,
 ) -> wasmtime::Result<()> {
     let mut open = FuturesUnordered::new();
     loop {
-        tokio::select! {
-            biased;
-            Some(ended) = open.next() => ended?,
-            call = calls.recv() => match call {
-                Some(call) => open.push(make(accessor, handle, *call)),
-                None => return Ok(()),
-            },
+        let next = poll_fn(|cx| {
+            if let Poll::Ready(Some(ended)) = open.poll_next_unpin(cx) {
+                return Poll::Ready(Next::Ended(ended));
+            }
+            if let Poll::Ready(asked) = asked.poll_recv(cx) {
+                return Poll::Ready(Next::Asked(asked));
+            }
+            work.set(guest.poll_no_interesting_tasks(cx).is_pending());
+            Poll::Pending
+        });
+        match next.await {
+            Next::Ended(ended) => ended?,
+            Next::Asked(Some(Ask::Run(call))) => open.push(make(guest, calls.handle, *call)),
+            Next::Asked(Some(Ask::Sleep(asleep))) => {
+                if let Some(lifecycle) = calls.lifecycle {
+                    lifecycle.sleep.call_concurrent(guest, ()).await?;
+                }
+                let _ = asleep.send(());
+            }
+            Next::Asked(None) => return Ok(()),
         }
     }
 }
 
+/// What happens next around a guest.
+enum Next {
+    Ended(wasmtime::Result<()>),
+    Asked(Option<Ask>),
+}
+
 /// Makes one call.
-async fn make(accessor: &Accessor<State>, handle: Handle, call: Call) -> wasmtime::Result<()> {
+async fn make(guest: &Accessor<State>, handle: Handle, call: Call) -> wasmtime::Result<()> {
     let Call { prompt, reply, ended, answer } = call;
-    let begun = accessor.with(|mut access| {
+    let begun = guest.with(|mut access| {
         let run = Running { ended, reply: reply.clone() };
         let reply = access.get().table.push(reply)?;
         let begun = handle.start_call_concurrent(access.as_context_mut(), (prompt.into(), reply))?;
@@ -73,8 +92,8 @@ async fn make(accessor: &Accessor<State>, handle: Handle, call: Call) -> wasmtim
         wasmtime::error::Ok(begun)
     })?;
     let task = begun.task();
-    let (returned,) = handle.finish_call_concurrent(accessor, begun).await?;
-    accessor.with(|mut access| access.get().tasks.end(task));
+    let (returned,) = handle.finish_call_concurrent(guest, begun).await?;
+    guest.with(|mut access| access.get().tasks.end(task));
     // Nobody listens any more where the run was given up in the meantime.
     let _ = answer.send(returned.map_err(Into::into));
     Ok(())

@@ -8,6 +8,7 @@ mod cache;
 mod contract;
 mod engine;
 mod error;
+mod exports;
 mod gathered;
 mod http;
 mod instance;

@@ -8,12 +8,12 @@ use rookery_agents::guest::{Instance, Plugin, Policy};
 use rookery_core::{AgentId, ByteSize, Code, Failure, Generation, PluginName};
 use rookery_outgoing::{AskedTimeouts, Caller, Grants};
 use wasmtime::Store;
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
+use wasmtime::component::{Component, InstancePre};
 use wasmtime_wasi_config::WasiConfigVariables;
 
-use crate::contract;
 use crate::engine::Engine;
 use crate::error::LoadError;
+use crate::exports::Exports;
 use crate::http::Outgoing;
 use crate::instance::{Launched, trapped};
 use crate::memory::Memory;
@@ -48,7 +48,7 @@ pub struct Loaded(Arc<Inner>);
 struct Inner {
     engine: Arc<Engine>,
     pre: InstancePre<State>,
-    handle: ComponentExportIndex,
+    exports: Exports,
     digest: String,
     policy: Policy,
     memory: ByteSize,
@@ -62,14 +62,13 @@ impl Loaded {
             .linker
             .instantiate_pre(component)
             .map_err(|error| LoadError::Import(format!("{error:#}")))?;
-        let handle =
-            contract::handle(component, &pre).map_err(|error| LoadError::World(format!("{error:#}")))?;
+        let exports = Exports::of(component, &pre).map_err(|error| LoadError::World(format!("{error:#}")))?;
         let Source { grants, open_requests, timeouts, .. } = source;
         let caller = engine.client.caller(source.name.as_str(), grants, open_requests, timeouts);
         Ok(Self(Arc::new(Inner {
             engine,
             pre,
-            handle,
+            exports,
             digest: source.digest,
             policy: source.policy,
             memory: source.memory,
@@ -114,14 +113,18 @@ impl Inner {
         let turn = self.engine.turns.apply(&mut store, |_| None);
         let launching = async {
             let instance = self.pre.instantiate_async(&mut store).await?;
-            instance.get_typed_func(&mut store, self.handle)
+            let calls = self.exports.load(&mut store, &instance)?;
+            if let Some(lifecycle) = calls.lifecycle {
+                store.run_concurrent(async |guest| lifecycle.wake.call_concurrent(guest, ()).await).await??;
+            }
+            Ok(calls)
         };
         // A component may compute while it is instantiated, so launching takes turns too.
         let launched = turn.polls(launching).await;
         match launched {
-            Ok(handle) => {
+            Ok(calls) => {
                 let turn = self.engine.turns.apply(&mut store, held);
-                Ok(Box::new(Launched { store, handle, turn, memory: self.memory }))
+                Ok(Box::new(Launched { store, calls, turn, memory: self.memory }))
             }
             Err(error) => Err(self.not_launched(&error, store.data())),
         }

@@ -27,6 +27,8 @@ pub struct Sidecar {
     pub config: BTreeMap<String, String>,
     /// How runs of its agents are served.
     pub runs: Runs,
+    /// How its instances come and go.
+    pub lifecycle: Lifecycle,
     /// What its agents may use.
     pub limits: Limits,
 }
@@ -59,6 +61,13 @@ pub struct Runs {
     pub stall: Duration,
 }
 
+/// How a plugin's instances come and go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// How long an instance that has nothing to do stays live.
+    pub sleep_after: Duration,
+}
+
 /// What a plugin's agents may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -66,6 +75,8 @@ pub struct Limits {
     pub memory: u64,
     /// Bytes of output, for each run.
     pub output: u64,
+    /// Bytes of storage, for each agent.
+    pub storage: u64,
 }
 
 impl Default for Http {
@@ -93,20 +104,28 @@ impl Default for Runs {
 /// an ordinary key allows.
 const CONCURRENCY: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 
+impl Default for Lifecycle {
+    /// Longer than a person thinks between two prompts, and short enough that memory follows those who are there.
+    fn default() -> Self {
+        Self { sleep_after: Duration::from_secs(60) }
+    }
+}
+
 impl Default for Limits {
     /// Python, the largest of the languages that were tried, needs 9 MiB to begin with. As much output is ten thousand
     /// pages of text.
     fn default() -> Self {
-        Self { memory: 64 << 20, output: 64 << 20 }
+        Self { memory: 64 << 20, output: 64 << 20, storage: 1 << 30 }
     }
 }
 
 /// Every table, with every key that it knows. In [config] and below [http.inject] any key is good.
-const TABLES: [(&str, &[&str]); 4] = [
+const TABLES: [(&str, &[&str]); 5] = [
     ("http", &["allow", "inject", "open_requests", "connect_timeout", "first_byte_timeout"]),
     ("config", &[]),
     ("runs", &["deadline", "queue", "overlap", "concurrency", "on_detach", "grace", "stall"]),
-    ("limits", &["memory", "output"]),
+    ("lifecycle", &["sleep_after"]),
+    ("limits", &["memory", "output", "storage"]),
 ];
 
 /// Longer than any run or wait that somebody watches, and short enough that a clock can count it.
@@ -152,6 +171,10 @@ fn read(root: &Table<'_>, errors: &Errors<'_>, env: &dyn Fn(&str) -> Option<Stri
     }
     if let Some(runs) = known(root, "runs") {
         sidecar.runs = read_runs(&runs, errors);
+    }
+    if let Some(lifecycle) = known(root, "lifecycle") {
+        let default = Lifecycle::default();
+        sidecar.lifecycle.sleep_after = lifecycle.read("sleep_after", default.sleep_after, SPAN, span);
     }
     if let Some(limits) = known(root, "limits") {
         sidecar.limits = read_limits(&limits);
@@ -307,6 +330,7 @@ fn read_limits(limits: &Table<'_>) -> Limits {
     Limits {
         memory: size("memory", default.memory, "a size from 64KiB to 4GiB", 64 << 10..=4 << 30),
         output: size("output", default.output, "a size of at least 1KiB", 1 << 10..=u64::MAX),
+        storage: size("storage", default.storage, "a size from 1MiB to 1TiB", 1 << 20..=1 << 40),
     }
 }
 
@@ -353,7 +377,8 @@ mod tests {
             let sidecar = parse(text).expect(text);
             assert_eq!(format!("{sidecar:?}"), format!("{:?}", Sidecar::default()), "{text}");
         }
-        let Sidecar { http, config, runs, limits, .. } = Sidecar::default();
+        let Sidecar { http, config, runs, lifecycle, limits, .. } = Sidecar::default();
+        assert_eq!(lifecycle, Lifecycle { sleep_after: Duration::from_secs(60) });
         assert_eq!(http, Http { open_requests: 256, connect_timeout: None, first_byte_timeout: None });
         assert_eq!(config, BTreeMap::new());
         let expected = Runs {
@@ -365,7 +390,7 @@ mod tests {
             stall: Duration::from_secs(300),
         };
         assert_eq!(runs, expected);
-        assert_eq!(limits, Limits { memory: 64 << 20, output: 64 << 20 });
+        assert_eq!(limits, Limits { memory: 64 << 20, output: 64 << 20, storage: 1 << 30 });
     }
 
     #[test]
@@ -391,6 +416,9 @@ mod tests {
             [limits]
             memory = "1GiB"
             output = "1KiB"
+            storage = "10GiB"
+            [lifecycle]
+            sleep_after = "7d"
             "#,
         )
         .expect("a good sidecar");
@@ -410,7 +438,8 @@ mod tests {
             stall: Duration::from_millis(500),
         };
         assert_eq!(sidecar.runs, expected);
-        assert_eq!(sidecar.limits, Limits { memory: 1 << 30, output: 1 << 10 });
+        assert_eq!(sidecar.limits, Limits { memory: 1 << 30, output: 1 << 10, storage: 10 << 30 });
+        assert_eq!(sidecar.lifecycle, Lifecycle { sleep_after: Duration::from_secs(7 * 24 * 3600) });
         let grants = format!("{:?}", sidecar.grants);
         for part in ["api.openai.com", "7071", "authorization"] {
             assert!(grants.contains(part), "{part} is missing in {grants}");
@@ -437,12 +466,15 @@ mod tests {
             ("[limit]", "1: unknown key `limit`; did you mean `limits`?"),
             ("[htpp]", "1: unknown key `htpp`; did you mean `http`?"),
             ("[Config]", "1: unknown key `Config`; did you mean `config`?"),
-            ("[storage]", "1: unknown key `storage`; the keys here are `http`, `config`, `runs`, `limits`"),
+            (
+                "[secrets]",
+                "1: unknown key `secrets`; the keys here are `http`, `config`, `runs`, `lifecycle`, `limits`",
+            ),
             ("\n\n[limits]\nmemry = \"64MiB\"", "4: unknown key `memry` in [limits]; did you mean `memory`?"),
             ("[limits]\nmem = \"64MiB\"", "2: unknown key `mem` in [limits]; did you mean `memory`?"),
             (
                 "[limits]\nstack = 1",
-                "2: unknown key `stack` in [limits]; the keys here are `memory`, `output`",
+                "2: unknown key `stack` in [limits]; the keys here are `memory`, `output`, `storage`",
             ),
             ("[http]\nallowed = []", "2: unknown key `allowed` in [http]; did you mean `allow`?"),
             (
@@ -490,6 +522,8 @@ mod tests {
             ("limits", "memory", "\"5GiB\"", memory),
             ("limits", "memory", "67108864", memory),
             ("limits", "output", "\"1023B\"", ("a size of at least 1KiB", "\"64MiB\"")),
+            ("limits", "storage", "\"1023KiB\"", ("a size from 1MiB to 1TiB", "\"64MiB\"")),
+            ("lifecycle", "sleep_after", "0", span),
             ("runs", "deadline", "\"0s\"", span),
             ("runs", "deadline", "\"8d\"", span),
             ("runs", "deadline", "600", span),

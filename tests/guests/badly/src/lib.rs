@@ -12,7 +12,7 @@ wit_bindgen::generate!({
     generate_all,
 });
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use exports::rookery::agent::handler::{Failure, Guest, Prompt, Reply};
@@ -21,6 +21,7 @@ use rookery::agent::types::{Chunk, NamedData};
 use wasi::clocks::monotonic_clock::wait_for;
 
 static RUNS: AtomicU64 = AtomicU64::new(0);
+static DONE: AtomicBool = AtomicBool::new(false);
 
 struct Badly;
 
@@ -52,6 +53,16 @@ impl Guest for Badly {
             "reject" => return Err(Failure::Rejected("not like this".into())),
             "away" => return Err(Failure::Unavailable("not now".into())),
             "leave-a-trap" => leave_a_trap(),
+            "leave-work" => {
+                say(&reply, "left");
+                leave_work(amount as u64);
+            }
+            "work-done" => {
+                while !DONE.load(Ordering::Relaxed) {
+                    wait_for(1_000_000).await;
+                }
+                say(&reply, "true");
+            }
             "recurse" => say(&reply, &recurse(u64::MAX).to_string()),
             "leak" => std::mem::forget(reply),
             other => return Err(Failure::Rejected(format!("no such deed: {other}"))),
@@ -134,6 +145,14 @@ fn leave_a_trap() {
     wit_bindgen::spawn_local(async {
         wit_bindgen::yield_async().await;
         panic!("trapped after the run");
+    });
+}
+
+/// Leaves work over that takes so many milliseconds.
+fn leave_work(long: u64) {
+    wit_bindgen::spawn_local(async move {
+        wait_for(long * 1_000_000).await;
+        DONE.store(true, Ordering::Relaxed);
     });
 }
 

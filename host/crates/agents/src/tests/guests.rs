@@ -35,7 +35,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use crate::directory::Shared;
-use crate::guest::{Call, Instance, Plugin, Policy};
+use crate::guest::{Ask, Call, Instance, Plugin, Policy, Work};
 use crate::tests::in_time;
 use crate::{Directory, Refusal};
 
@@ -43,6 +43,7 @@ use crate::{Directory, Refusal};
 pub(super) struct Fake {
     policy: Policy,
     launching: Launching,
+    pub(super) sleeping: Sleeping,
     pub(super) record: Arc<Record>,
 }
 
@@ -54,6 +55,14 @@ pub(super) enum Launching {
     /// The first so many launches fail.
     Fails(AtomicUsize),
     Panics,
+}
+
+/// How a guest goes to sleep.
+#[derive(Clone, Copy)]
+pub(super) enum Sleeping {
+    Takes(Duration),
+    Never,
+    Traps,
 }
 
 /// What happened to the guests of one host.
@@ -92,6 +101,9 @@ pub(super) enum Event {
     Closed,
     /// The run was over for the host when its guest wrote.
     Refused,
+    /// A guest was asked to sleep, and did.
+    AskedToSleep(Generation),
+    Asleep(Generation),
 }
 
 impl Fake {
@@ -103,6 +115,7 @@ impl Fake {
         Self {
             policy,
             launching,
+            sleeping: Sleeping::Takes(Duration::ZERO),
             record: Arc::new(Record { state: watch::Sender::default(), host: OnceLock::new() }),
         }
     }
@@ -123,9 +136,10 @@ impl Plugin for Fake {
         generation: Generation,
     ) -> BoxFuture<'static, Result<Box<dyn Instance>, Failure>> {
         let (record, agent, at_once) = (self.record.clone(), agent.clone(), self.policy.overlap.at_once());
+        let sleeping = self.sleeping;
         let launched = move || -> Result<Box<dyn Instance>, Failure> {
             let place = LivePlace::take(record, agent, generation, at_once);
-            Ok(Box::new(Guest { place, runs: AtomicU64::new(0) }))
+            Ok(Box::new(Guest { place, sleeping, runs: AtomicU64::new(0) }))
         };
         let broken = || Failure::new(Code::LaunchFailed, "no luck");
         match &self.launching {
@@ -145,18 +159,27 @@ impl Plugin for Fake {
 /// An instance.
 struct Guest {
     place: LivePlace,
+    sleeping: Sleeping,
     runs: AtomicU64,
 }
 
 impl Instance for Guest {
-    fn drive(self: Box<Self>, mut calls: mpsc::Receiver<Box<Call>>) -> BoxFuture<'static, Failure> {
+    fn drive(self: Box<Self>, mut asked: mpsc::Receiver<Ask>, work: Work) -> BoxFuture<'static, Failure> {
         async move {
             // All calls that arrive are worked on at once: it is the host that must not send two.
             let mut working = FuturesUnordered::new();
             loop {
+                work.set(!working.is_empty());
                 tokio::select! {
-                    call = calls.recv() => match call {
-                        Some(call) => working.push(self.work(*call)),
+                    asked = asked.recv() => match asked {
+                        Some(Ask::Run(call)) => working.push(self.work(*call)),
+                        Some(Ask::Sleep(asleep)) => {
+                            assert!(working.is_empty(), "a guest that has work left over is not asked to sleep");
+                            match self.sleep().await {
+                                Ok(()) => drop(asleep.send(())),
+                                Err(failure) => return failure,
+                            }
+                        }
                         None => pending().await,
                     },
                     Some(end) = working.next() => if let Err(failure) = end { return failure },
@@ -168,6 +191,18 @@ impl Instance for Guest {
 }
 
 impl Guest {
+    async fn sleep(&self) -> Result<(), Failure> {
+        let generation = self.place.generation;
+        self.place.record.change(|state| state.events.push(Event::AskedToSleep(generation)));
+        match self.sleeping {
+            Sleeping::Takes(time) => sleep(time).await,
+            Sleeping::Never => pending().await,
+            Sleeping::Traps => return Err(Failure::new(Code::Trapped, "in its sleep")),
+        }
+        self.place.record.change(|state| state.events.push(Event::Asleep(generation)));
+        Ok(())
+    }
+
     /// Takes the prompt's steps one after another. An error ends the instance.
     async fn work(&self, call: Call) -> Result<(), Failure> {
         let Call { prompt, reply, answer, ended } = call;

@@ -21,6 +21,7 @@ mod random;
 mod readers;
 mod room;
 mod serving;
+mod sleeping;
 mod stalled;
 
 use std::collections::BTreeMap;
@@ -42,6 +43,8 @@ const DEADLINE: Duration = Duration::from_secs(600);
 
 const GRACE: Duration = Duration::from_secs(5);
 
+const SLEEP_AFTER: Duration = Duration::from_secs(60);
+
 const POLICY: Policy = Policy {
     queue: 1024,
     deadline: DEADLINE,
@@ -49,6 +52,7 @@ const POLICY: Policy = Policy {
     overlap: Overlap::Queue,
     cancel_on_detach: false,
     grace: GRACE,
+    sleep_after: SLEEP_AFTER,
 };
 
 const LIMITS: Limits = Limits { runs: 4096, live: 64, prompts: 1 << 20, unread: 16 << 20 };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rookery_agents::guest::{Call, Instance, Plugin, Policy};
+use rookery_agents::guest::{Ask, Call, Instance, Plugin, Policy, Work};
 use rookery_agents::{Archiving, Directory, Limits};
 use rookery_core::{AgentId, Chunk, Failure, Generation, Overlap};
 use serde_json::Value;
@@ -31,6 +31,7 @@ pub(super) const POLICY: Policy = Policy {
     overlap: Overlap::Queue,
     cancel_on_detach: false,
     grace: Duration::from_secs(600),
+    sleep_after: Duration::from_secs(60),
 };
 
 pub(super) const LIMITS: Limits = Limits { runs: 100, live: 100, prompts: 16 << 20, unread: 64 << 20 };
@@ -165,10 +166,13 @@ impl Plugin for Scripted {
 }
 
 impl Instance for Scripted {
-    fn drive(self: Box<Self>, mut calls: mpsc::Receiver<Box<Call>>) -> BoxFuture<'static, Failure> {
+    fn drive(self: Box<Self>, mut asked: mpsc::Receiver<Ask>, _: Work) -> BoxFuture<'static, Failure> {
         Box::pin(async move {
-            while let Some(call) = calls.recv().await {
-                self.0.send(call).await.expect("the test takes every run");
+            while let Some(asked) = asked.recv().await {
+                match asked {
+                    Ask::Run(call) => self.0.send(call).await.expect("the test takes every run"),
+                    Ask::Sleep(asleep) => drop(asleep.send(())),
+                }
             }
             std::future::pending().await
         })
