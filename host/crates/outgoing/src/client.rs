@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use http::{Method, Request, Response, Uri};
 use http_body::Body as _;
+use http_body_util::BodyExt;
 use hyper_rustls::{DefaultServerNameResolver, HttpsConnector};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
@@ -26,11 +27,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
 
-use crate::body::{Body, Place, ResponseBody, Upload};
+use crate::body::{Body, Place, Upload};
 use crate::error::SendError;
 use crate::grants::Grants;
 use crate::headers;
 use crate::resolve::{CheckedResolver, Lookup, system_lookup};
+use crate::response::ResponseBody;
 use crate::target::{Scheme, Target};
 use crate::timeouts::{self, AskedTimeouts, Timeouts};
 
@@ -45,8 +47,8 @@ const IDLE_PER_ORIGIN: usize = 32;
 /// Longer than a person takes to read an answer and ask on, shorter than most servers keep an idle connection.
 const IDLE_TIME: Duration = Duration::from_secs(90);
 
-/// What a response may send ahead of its reader on HTTP/2. At 50 ms to the server it lets 5 MB a second
-/// through, and 256 unread responses hold 64 MiB.
+/// What a response may send on HTTP/2 before it is read. At 50 ms to the server it lets 5 MB a second through, and
+/// 256 unread responses hold 64 MiB, besides what is read ahead.
 const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// All of a plugin's unread responses together, four thousand of them: so large that one agent which does not
@@ -205,6 +207,7 @@ impl Caller {
             .inspect_err(|error| self.log_refused_address(&target, error))?;
 
         let (head, body) = response.into_parts();
+        let body = body.map_err(SendError::from_body);
         let mut response = Response::new(ResponseBody::new(body, timeouts.between_bytes, ended, place));
         *response.status_mut() = head.status;
         *response.version_mut() = head.version;

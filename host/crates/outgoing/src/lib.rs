@@ -8,11 +8,12 @@
 //! Promises: nothing is sent that no entry allows, and nothing reaches an address that is not public unless an
 //! entry names that address itself. Neither a guest nor a log sees an injected value. Redirects are answers
 //! like any other, proxies named by the environment are not used. Bodies are streamed both ways.
-//! Bounded by: a number of open requests per plugin, and a time for connecting, for the first byte and between
-//! bytes.
+//! Bounded by: a number of open requests per plugin, what is read of a response ahead of its guest, and a time for
+//! connecting, for the first byte and between bytes.
 //! Ends when: the run's token is cancelled; then its requests end too, whether or not somebody waits on them.
 
 mod address;
+mod ahead;
 mod body;
 mod client;
 mod entry;
@@ -22,12 +23,14 @@ mod headers;
 mod host;
 mod inject;
 mod resolve;
+mod response;
 mod target;
 mod timeouts;
 
-pub use body::{Body, ResponseBody};
+pub use body::Body;
 pub use client::{Caller, Client, ClientSettings, DEFAULT_OPEN_REQUESTS};
 pub use error::{BoxError, SendError};
 pub use grants::{GrantError, Grants};
 pub use resolve::{Lookup, system_lookup};
+pub use response::ResponseBody;
 pub use timeouts::{AskedTimeouts, Timeouts};

@@ -1,6 +1,7 @@
 //! A request ends with its run, with whoever dropped it, and with the server; each is told apart.
 
 use http::Request;
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use rookery_outgoing::{AskedTimeouts, Caller, SendError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::server::{at_last, caller, get, listener, piecewise, send};
+use crate::server::{at_last, caller, get, listener, piecewise, send, settled};
 
 /// A server for one connection: reads a head, says so, writes `answer`, and waits until the client is gone.
 async fn once(answer: &'static str) -> (Caller, String, oneshot::Receiver<()>, JoinHandle<()>) {
@@ -46,6 +47,24 @@ async fn the_end_of_a_run_closes_a_connection_whose_body_nobody_reads() {
     at_last(gone).await.expect("the server sees the end while the guest still holds the body");
     assert!(matches!(body.frame().await, Some(Err(SendError::Cancelled))), "and never a whole body");
     assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn what_came_before_a_cut_is_read_together_and_then_the_cut() {
+    let words = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n1\r\nc\r\n";
+    let (listener, port) = listener().await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        read_head(&mut stream).await;
+        stream.write_all(words.as_bytes()).await.expect("a client");
+    });
+    let origin = format!("http://127.0.0.1:{port}");
+    let mut body = send(&caller(&[&origin]), get(&origin)).await.expect("a head").into_body();
+    settled().await;
+    let frame = body.frame().await.expect("a frame").expect("what came before");
+    assert_eq!(frame.into_data().expect("data"), "abc", "not a frame a word");
+    assert!(!body.is_end_stream());
+    assert!(matches!(body.frame().await, Some(Err(SendError::ConnectionClosed(_)))));
 }
 
 #[tokio::test]

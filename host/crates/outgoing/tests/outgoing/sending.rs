@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{Request, Response, StatusCode, header};
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Incoming;
 use rookery_outgoing::{AskedTimeouts, Body, BoxError, Client, ClientSettings, SendError};
@@ -88,6 +88,66 @@ async fn bodies_are_streamed_both_ways_at_once() {
     }
     drop(pieces);
     assert!(response.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_response_is_known_and_its_place_free_at_the_end() {
+    let (pieces, body) = piecewise();
+    let body = std::sync::Mutex::new(Some(body));
+    let server = Server::start(move |_| {
+        let body = body.lock().expect("a body").take();
+        async {
+            let length = if body.is_some() { 6 } else { 0 };
+            let response = Response::builder().header(header::CONTENT_LENGTH, length);
+            response.body(body.unwrap_or_default()).expect("a response")
+        }
+    })
+    .await;
+    let origin = format!("http://127.0.0.1:{}", server.port);
+    let caller = Client::new(settings()).caller("chat", grants(&[&origin], &[]), 1, AskedTimeouts::default());
+    let mut body = send(&caller, get(&origin)).await.expect("an answer").into_body();
+    assert_eq!(body.size_hint().exact(), Some(6));
+    for (piece, left) in [("one", 3), ("two", 0)] {
+        assert!(!body.is_end_stream());
+        pieces.send(piece).await.expect("a reader");
+        body.frame().await.expect("a frame").expect("whole");
+        assert_eq!(body.size_hint().exact(), Some(left));
+    }
+    assert!(body.is_end_stream(), "known with its last piece");
+    send(&caller, get(&origin)).await.expect("the place is free");
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_guest_that_does_not_read_stops_the_download_and_loses_nothing() {
+    const PIECE: usize = 64 * 1024;
+    const PIECES: usize = 512;
+    let given = Arc::new(AtomicUsize::new(0));
+    let server = Server::start({
+        let given = given.clone();
+        move |_| {
+            let given = given.clone();
+            let frames = stream::iter(0..PIECES).map(move |_| {
+                given.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, BoxError>(Frame::data(Bytes::from_static(&[0; PIECE])))
+            });
+            async { Response::new(StreamBody::new(frames).boxed_unsync()) }
+        }
+    })
+    .await;
+    let origin = format!("http://127.0.0.1:{}", server.port);
+    let body = send(&caller(&[&origin]), get(&origin)).await.expect("an answer").into_body();
+    let (mut before, mut given_now) = (usize::MAX, 0);
+    while before != given_now {
+        // What is under way in the system's buffers is nobody's task, so one look does not tell.
+        for _ in 0..100 {
+            settled().await;
+        }
+        (before, given_now) = (given_now, given.load(Ordering::Relaxed));
+    }
+    assert!(given_now < PIECES / 2, "the system's buffers and ours are full after {given_now} pieces");
+    let body = at_last(body.collect()).await.expect("a whole body");
+    assert_eq!(body.to_bytes().len(), PIECE * PIECES);
 }
 
 #[tokio::test]
