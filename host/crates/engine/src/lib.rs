@@ -9,7 +9,6 @@ mod contract;
 mod engine;
 mod error;
 mod exports;
-mod gathered;
 mod http;
 mod instance;
 mod memory;
