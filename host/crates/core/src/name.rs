@@ -91,6 +91,16 @@ impl RunId {
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// The id in the fewest bytes, which sort as it does. Its first six are the milliseconds since 1970 when it was made.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.into_bytes()
+    }
+
+    /// The id that these bytes are.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
 }
 
 impl Default for RunId {
@@ -145,6 +155,8 @@ impl fmt::Display for Generation {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     #[test]
@@ -175,6 +187,16 @@ mod tests {
         assert_eq!(first.to_string().parse::<RunId>(), Ok(first));
         assert!(first.to_string().to_uppercase().parse::<RunId>().is_err());
         assert!(first.to_string().replace('-', "").parse::<RunId>().is_err());
+    }
+
+    #[test]
+    fn the_bytes_of_a_run_id_sort_as_it_does_and_begin_with_its_time() {
+        let now = || UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
+        let (before, first, second, after) = (now(), RunId::new(), RunId::new(), now());
+        assert!(first.to_bytes() < second.to_bytes());
+        assert_eq!(RunId::from_bytes(first.to_bytes()), first);
+        let time = first.to_bytes()[..6].iter().fold(0, |time, byte| time << 8 | u64::from(*byte));
+        assert!((before..=after).contains(&time), "{before} {time} {after}");
     }
 
     #[test]
