@@ -244,6 +244,7 @@ impl Log {
             agent: self.accepted.agent.clone(),
             origin: self.accepted.prompt.origin.clone(),
             prompt: self.accepted.prompt.text.clone(),
+            prompt_cut: false,
             submitted: self.accepted.at,
             started: state.started,
             ended: state.ended.filter(|_| matches!(standing, Standing::Ended(_))),

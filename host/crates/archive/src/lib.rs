@@ -107,9 +107,10 @@ impl Runs {
     ///
     /// When somebody else uses the folder, or what is there cannot be used. Nothing was changed then.
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
-        let Opened { connection, path, lock, recovered } = open::open(&settings.folder, settings.durability)?;
+        let Opened { connection, path, lock, next, recovered } =
+            open::open(&settings.folder, settings.durability)?;
         let queue = Arc::new(Queue::default());
-        let writer = Writer::new(connection, lock);
+        let writer = Writer::new(connection, lock, next);
         let sweeper = Sweeper::new(settings.keep_for, settings.keep);
         let (its, gather) = (queue.clone(), settings.gather.min(LONGEST_GATHER));
         let writer = thread::Builder::new()

@@ -13,6 +13,7 @@ use rookery_core::{Code, Event, Failure, Item, Outcome};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::{OpenError, WriteError};
+use crate::rows::End;
 use crate::{Durability, rows};
 
 /// A database that is ours alone until the lock is dropped.
@@ -20,6 +21,8 @@ pub(crate) struct Opened {
     pub(crate) connection: Connection,
     pub(crate) path: PathBuf,
     pub(crate) lock: File,
+    /// The number of the next run.
+    pub(crate) next: i64,
     /// So many runs had no outcome and were given one.
     pub(crate) recovered: usize,
 }
@@ -31,7 +34,8 @@ pub(crate) fn open(folder: &Path, durability: Durability) -> Result<Opened, Open
     let path = folder.join("runs.db");
     let mut connection = prepare(&path, durability)?;
     let recovered = recover(&mut connection).map_err(|error| refused(&path, error))?;
-    Ok(Opened { connection, path, lock, recovered })
+    let next = next(&connection).map_err(|error| refused(&path, error))?;
+    Ok(Opened { connection, path, lock, next, recovered })
 }
 
 /// Opens the same database once more, for reading.
@@ -50,7 +54,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const APPLICATION: i64 = 0x526f_6f6b;
 
 /// Each takes the database from the format of its place to the next; one that was released is never changed.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("formats/1.sql"), include_str!("formats/2.sql")];
 
 /// The log is copied into the database when it has so many pages of 4 KiB. The pages that running runs end in are in the
 /// log over and over, and are copied once; at 16 MiB the copying is still a matter of some 10 ms.
@@ -133,6 +137,13 @@ fn migrate(connection: &mut Connection, from: usize) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// A number that no run has, and no event that outlived its run.
+fn next(connection: &Connection) -> rusqlite::Result<i64> {
+    let last =
+        "SELECT max(coalesce((SELECT max(no) FROM runs), 0), coalesce((SELECT max(run) FROM events), 0))";
+    connection.query_row(last, (), |row| row.get::<_, i64>(0)).map(|last| last + 1)
+}
+
 /// Ends every run that has no outcome, and says how many there were.
 fn recover(connection: &mut Connection) -> rusqlite::Result<usize> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -156,8 +167,8 @@ const LOST: u64 = 16 * 1024;
 /// The runs without an outcome, each with the number that it shall have. The directory's limits bound how many these are.
 fn unfinished(connection: &Connection) -> rusqlite::Result<Vec<(i64, u64)>> {
     let mut find = connection.prepare(
-        "SELECT no, coalesce((SELECT last FROM events WHERE run = no ORDER BY first DESC LIMIT 1), 0), \
-         state = 'running' FROM runs WHERE state IN ('queued', 'running')",
+        "SELECT no, coalesce((SELECT last FROM events WHERE run = no AND first > 0 ORDER BY first DESC LIMIT 1), 0), \
+         state = 'running' FROM runs INDEXED BY runs_live WHERE ended IS NULL",
     )?;
     let found = find.query_map((), |row| {
         let (last, ran) = (row.get::<_, i64>(1)?.cast_unsigned(), row.get(2)?);
@@ -171,7 +182,7 @@ fn interrupt(to: &Connection, no: i64, number: u64) -> Result<(), WriteError> {
     let outcome = Outcome::Failed(Failure::new(Code::Interrupted, message));
     let event = Event { id: number, item: Item::Outcome(outcome.clone()) };
     rows::append(to, no, number, [&event], &mut Vec::new())?;
-    rows::end(to, no, SystemTime::now(), &outcome, number)?;
+    rows::end(to, no, None, &End { at: SystemTime::now(), outcome: &outcome, events: number })?;
     Ok(())
 }
 

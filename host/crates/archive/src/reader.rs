@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rookery_agents::archive::{ArchiveError, Query, StateName};
 use rookery_core::{AgentId, Event, Prompt, RunId, RunState};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, ToSql};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
@@ -88,14 +89,18 @@ pub(crate) fn events(
     let Some(wanted) = after.checked_add(1).and_then(|next| i64::try_from(next).ok()) else {
         return Ok(Vec::new());
     };
+    // Where the events are in the run's row there are none elsewhere, and they are numbered from 1.
     let mut find = from.prepare_cached(
-        "SELECT first, last, items FROM runs JOIN events ON run = no WHERE id = ?1 AND first >= coalesce( \
-         (SELECT max(first) FROM events WHERE run = no AND first <= ?2), 0) ORDER BY first",
+        "SELECT coalesce(first, 1), coalesce(last, runs.events), coalesce(events.items, runs.items) \
+         FROM runs LEFT JOIN events ON run = no AND first >= coalesce( \
+         (SELECT max(first) FROM events WHERE run = no AND first BETWEEN 1 AND ?2), 1) WHERE id = ?1 ORDER BY first",
     )?;
-    let mut found = find.query((run.to_string(), wanted))?;
+    let mut found = find.query((run.to_bytes(), wanted))?;
     let mut page = Page { events: Vec::new(), wanted: wanted.cast_unsigned(), left: bytes, full: false };
     while let Some(row) = found.next()? {
-        page.take(row)?;
+        if row.get_ref(2)? != ValueRef::Null {
+            page.take(row)?;
+        }
         if page.full {
             break;
         }
@@ -105,9 +110,9 @@ pub(crate) fn events(
 
 /// What is known of a run.
 pub(crate) fn state(from: &Connection, run: RunId) -> Result<Option<RunState>, ReadError> {
-    let columns = rows::COLUMNS;
+    let columns = rows::whole();
     let mut find = from.prepare_cached(&format!("SELECT {columns} FROM runs WHERE id = ?"))?;
-    find.query([run.to_string()])?.next()?.map(rows::run_state).transpose()
+    find.query([run.to_bytes()])?.next()?.map(rows::run_state).transpose()
 }
 
 /// The run that this key names, and what it was given.
@@ -116,7 +121,7 @@ pub(crate) fn by_key(
     agent: &AgentId,
     key: &str,
 ) -> Result<Option<(RunId, Prompt)>, ReadError> {
-    let columns = rows::COLUMNS;
+    let columns = rows::given();
     let mut find = from
         .prepare_cached(&format!("SELECT {columns} FROM runs WHERE plugin = ? AND name = ? AND key = ?"))?;
     let mut found = find.query((agent.plugin.as_str(), agent.name.as_str(), key))?;
@@ -126,32 +131,49 @@ pub(crate) fn by_key(
 
 /// The runs that match, newest first.
 pub(crate) fn list(from: &Connection, query: &Query) -> Result<Vec<RunState>, ReadError> {
-    let columns = rows::COLUMNS;
-    // Only the conditions that there are, so that each combination finds its index. No id sorts after a tilde.
-    let before = query.before.map_or_else(|| "~".into(), |run| run.to_string());
+    let before = query.before.map(RunId::to_bytes);
     let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
-    let mut conditions = vec!["id < :before"];
-    let mut values: Vec<(&str, &dyn ToSql)> = vec![(":before", &before), (":limit", &limit)];
+    let mut values: Vec<(&str, &dyn ToSql)> = vec![(":limit", &limit)];
+    if let Some(before) = &before {
+        values.push((":before", before));
+    }
     let agent = query.agent.as_ref().map(|agent| (agent.plugin.as_str(), agent.name.as_str()));
     if let Some((plugin, name)) = &agent {
-        conditions.push("plugin = :plugin AND name = :name");
         values.extend([(":plugin", plugin as &dyn ToSql), (":name", name)]);
     }
     let state = query.state.map(StateName::as_str);
     if let Some(state) = &state {
-        conditions.push("state = :state");
         values.push((":state", state));
     }
-    let conditions = conditions.join(" AND ");
-    let mut find = from.prepare_cached(&format!(
-        "SELECT {columns} FROM runs WHERE {conditions} ORDER BY id DESC LIMIT :limit"
-    ))?;
+    let mut find = from.prepare_cached(&listing(query))?;
     let mut found = find.query(values.as_slice())?;
     let mut states = Vec::new();
     while let Some(row) = found.next()? {
         states.push(rows::run_state(row)?);
     }
     Ok(states)
+}
+
+/// The statement for a list. It has only the conditions that there are, and names the index wherever the database, which does
+/// not know how few runs are live and how many are done, could take one where it has to pass over most of them.
+pub(crate) fn listing(query: &Query) -> String {
+    use StateName::{Cancelled, Done, Failed, Queued, Running};
+    let index = match (&query.agent, query.state) {
+        (_, Some(Queued | Running)) => "INDEXED BY runs_live",
+        (Some(_), _) => "INDEXED BY runs_of_agent",
+        (None, Some(Failed | Cancelled)) => "INDEXED BY runs_failed",
+        (None, Some(Done) | None) => "",
+    };
+    let state = query.state.map(|state| match state {
+        Queued | Running => "state = :state AND ended IS NULL",
+        Failed | Cancelled => "state = :state AND state IN ('failed', 'cancelled')",
+        Done => "state = :state",
+    });
+    let agent = query.agent.as_ref().map(|_| "plugin = :plugin AND name = :name");
+    let before = query.before.map(|_| "id < :before");
+    let conditions: Vec<_> = ["true"].into_iter().chain(agent).chain(state).chain(before).collect();
+    let (columns, conditions) = (rows::listed(), conditions.join(" AND "));
+    format!("SELECT {columns} FROM runs {index} WHERE {conditions} ORDER BY id DESC LIMIT :limit")
 }
 
 struct Page {

@@ -70,10 +70,13 @@ impl Sweeper {
     }
 
     fn aged(&self, connection: &Connection, now: SystemTime) -> rusqlite::Result<Vec<i64>> {
-        let Some(until) = now.checked_sub(self.keep_for) else { return Ok(Vec::new()) };
+        let Some(until) = now.checked_sub(self.keep_for).map(rows::millis) else { return Ok(Vec::new()) };
+        // What had ended by then was older than that: ids sort by age, and of the runs that are passed over, each took its
+        // turn across that very moment. So there needs to be no index by the end.
+        let [_, _, oldest_kept @ ..] = until.clamp(0, (1 << 48) - 1).to_be_bytes();
         connection
-            .prepare_cached("SELECT no FROM runs WHERE ended < ? ORDER BY ended LIMIT ?")?
-            .query_map((rows::millis(until), RUNS as i64), |row| row.get(0))?
+            .prepare_cached("SELECT no FROM runs WHERE id < ? AND ended < ? ORDER BY id LIMIT ?")?
+            .query_map((oldest_kept, until, RUNS as i64), |row| row.get(0))?
             .collect()
     }
 
@@ -84,7 +87,7 @@ impl Sweeper {
                 self.agent = Default::default();
                 return Ok(false);
             };
-            let surplus = finished(connection, &agent)?.saturating_sub(self.keep);
+            let surplus = surplus(connection, &agent, self.keep)?;
             remove(connection, &oldest(connection, &agent, surplus.min(left))?)?;
             if surplus > left {
                 return Ok(true);
@@ -101,24 +104,37 @@ type Agent = (String, String);
 fn next_agent(connection: &Connection, after: &Agent) -> rusqlite::Result<Option<Agent>> {
     connection
         .prepare_cached(
-            "SELECT plugin, name FROM runs WHERE ended IS NOT NULL AND (plugin, name) > (?, ?) \
-             ORDER BY plugin, name LIMIT 1",
+            "SELECT plugin, name FROM runs WHERE (plugin, name) > (?, ?) ORDER BY plugin, name LIMIT 1",
         )?
         .query_row((&after.0, &after.1), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
 }
 
-fn finished(connection: &Connection, (plugin, name): &Agent) -> rusqlite::Result<usize> {
-    connection
-        .prepare_cached("SELECT count(*) FROM runs WHERE plugin = ? AND name = ? AND ended IS NOT NULL")?
-        .query_row((plugin, name), |row| row.get::<_, i64>(0))
-        .map(amount)
+/// How many finished runs of an agent there are beyond `keep`. Counted in the indexes alone.
+fn surplus(connection: &Connection, agent: &Agent, keep: usize) -> rusqlite::Result<usize> {
+    let count = |sql| -> rusqlite::Result<usize> {
+        connection
+            .prepare_cached(sql)?
+            .query_row((&agent.0, &agent.1), |row| row.get::<_, i64>(0))
+            .map(amount)
+    };
+    let all = count("SELECT count(*) FROM runs INDEXED BY runs_of_agent WHERE plugin = ? AND name = ?")?;
+    if all <= keep {
+        return Ok(0);
+    }
+    let live =
+        "SELECT count(*) FROM runs INDEXED BY runs_live WHERE plugin = ? AND name = ? AND ended IS NULL";
+    Ok(all.saturating_sub(count(live)?).saturating_sub(keep))
 }
 
 fn oldest(connection: &Connection, (plugin, name): &Agent, count: usize) -> rusqlite::Result<Vec<i64>> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
     connection
         .prepare_cached(
-            "SELECT no FROM runs WHERE plugin = ? AND name = ? AND ended IS NOT NULL ORDER BY id LIMIT ?",
+            "SELECT no FROM runs INDEXED BY runs_of_agent WHERE plugin = ? AND name = ? AND ended IS NOT NULL \
+             ORDER BY id LIMIT ?",
         )?
         .query_map((plugin, name, count as i64), |row| row.get(0))?
         .collect()
@@ -157,7 +173,7 @@ fn affordable(connection: &Connection, run: i64, left: &mut usize) -> rusqlite::
     let mut rows =
         connection.prepare_cached("SELECT first, length(items) FROM events WHERE run = ? ORDER BY first")?;
     let mut rows = rows.query([run])?;
-    let mut up_to = 0;
+    let mut up_to = i64::MIN;
     while let Some(row) = rows.next()? {
         if *left == 0 {
             return Ok((up_to, false));

@@ -2,13 +2,16 @@
 //!
 //! Promises: a row that this crate wrote reads back the same, its times to the millisecond; any other is an error.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rookery_agents::archive::{Accepted, StateName};
 use rookery_core::{
-    AgentId, Code, Event, Failure, Generation, Item, Origin, Outcome, Prompt, RunId, RunState, Standing, Stop,
+    AgentId, Code, Event, Failure, Generation, Item, LISTED_PROMPT, Origin, Outcome, Prompt, RunId, RunState,
+    Standing, Stop,
 };
-use rusqlite::{Connection, Row, named_params};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row, params};
 
 use crate::encode;
 use crate::error::{Damaged, ReadError, WriteError};
@@ -17,72 +20,132 @@ use crate::error::{Damaged, ReadError, WriteError};
 /// reader who wants a page does not load a long run.
 const BLOCK: usize = 64 * 1024;
 
-/// What [`run_state`] and [`prompt`] read. A run that has no outcome has its number of events in the events only, so that an
-/// event costs no second row.
-pub(crate) const COLUMNS: &str = "id, plugin, name, origin, origin_name, submitted, state, started, generation, \
-     ended, code, message, stop, prompt, body, coalesce(events, \
-     (SELECT last FROM events WHERE events.run = runs.no ORDER BY first DESC LIMIT 1), 0) AS events";
+/// A prompt, a body and the events of a run are in its row up to so many bytes each, so that the row fits a page. The formats
+/// know this number too.
+const IN_ROW: usize = 1024;
+const _: () = assert!(IN_ROW == LISTED_PROMPT, "what a list shows is what a row has");
 
-/// Puts down a run that was accepted, and returns its number.
-pub(crate) fn accept(to: &Connection, run: RunId, accepted: &Accepted) -> rusqlite::Result<i64> {
+/// The prompt, where all of it is wanted.
+const WHOLE_PROMPT: &str =
+    "coalesce((SELECT items FROM events WHERE run = no AND first = -1), prompt) AS prompt";
+
+/// What [`run_state`] reads for a list: nothing that is long.
+pub(crate) fn listed() -> String {
+    columns("prompt, cut")
+}
+
+/// What [`run_state`] reads of a single run.
+pub(crate) fn whole() -> String {
+    columns(&format!("{WHOLE_PROMPT}, 0 AS cut"))
+}
+
+/// What [`prompt`] reads.
+pub(crate) fn given() -> String {
+    let body = "coalesce((SELECT items FROM events WHERE run = no AND first = 0), body) AS body";
+    format!("id, origin, origin_name, {WHOLE_PROMPT}, {body}")
+}
+
+/// A run that has no outcome has its number of events in the events only, so that an event costs no second row.
+fn columns(prompt: &str) -> String {
+    format!(
+        "id, plugin, name, origin, origin_name, submitted, state, started, generation, ended, code, message, stop, \
+         coalesce(events, (SELECT last FROM events WHERE run = no AND first > 0 ORDER BY first DESC LIMIT 1), 0) \
+         AS events, {prompt}"
+    )
+}
+
+/// How a run ended.
+pub(crate) struct End<'a> {
+    pub(crate) at: SystemTime,
+    pub(crate) outcome: &'a Outcome,
+    /// The number of its last event.
+    pub(crate) events: u64,
+}
+
+/// When a run's turn came, and with which instance.
+pub(crate) type Start = (SystemTime, Generation);
+
+/// Puts down a run that was accepted; and, as far as they are known, its start, its end and its [`encode`]d events.
+pub(crate) fn insert(
+    to: &Connection,
+    no: i64,
+    run: RunId,
+    accepted: &Accepted,
+    start: Option<Start>,
+    end: Option<&End<'_>>,
+    items: Option<&[u8]>,
+) -> rusqlite::Result<()> {
     let Prompt { text, body, origin, .. } = &accepted.prompt;
+    let (head, cut) = RunState::listed(text);
+    if cut {
+        put_long(to, no, PROMPT, text)?;
+    }
+    let short = body.as_deref().filter(|body| body.len() <= IN_ROW);
+    if let (Some(body), None) = (body, short) {
+        put_long(to, no, BODY, body)?;
+    }
     let (origin, origin_name) = origin_columns(origin);
+    let state = match (start, end) {
+        (_, Some(end)) => StateName::from(end.outcome),
+        (Some(_), None) => StateName::Running,
+        (None, None) => StateName::Queued,
+    };
+    let (code, message, stop) = end.map_or((None, None, None), |end| outcome_columns(end.outcome));
     to.prepare_cached(
-        "INSERT INTO runs (id, plugin, name, key, origin, origin_name, submitted, state, prompt, body) \
-         VALUES (:id, :plugin, :name, :key, :origin, :origin_name, :submitted, :state, :prompt, :body)",
+        "INSERT INTO runs (no, id, plugin, name, key, origin, origin_name, submitted, state, started, generation, \
+         ended, events, code, message, stop, prompt, cut, body, items) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
-    .insert(named_params! {
-        ":id": run.to_string(),
-        ":plugin": accepted.agent.plugin.as_str(),
-        ":name": accepted.agent.name.as_str(),
-        ":key": accepted.key,
-        ":origin": origin,
-        ":origin_name": origin_name,
-        ":submitted": millis(accepted.at),
-        ":state": StateName::Queued.as_str(),
-        ":prompt": text,
-        ":body": body,
-    })
+    .execute(params![
+        no,
+        run.to_bytes(),
+        accepted.agent.plugin.as_str(),
+        accepted.agent.name.as_str(),
+        accepted.key,
+        origin,
+        origin_name,
+        millis(accepted.at),
+        state.as_str(),
+        start.map(|(at, _)| millis(at)),
+        start.map(|(_, generation)| generation.0.cast_signed()),
+        end.map(|end| millis(end.at)),
+        end.map(|end| end.events.cast_signed()),
+        code,
+        message,
+        stop,
+        head,
+        cut,
+        short,
+        items,
+    ])
+    .map(drop)
 }
 
 /// Puts down that a run's turn came.
-pub(crate) fn start(
-    to: &Connection,
-    no: i64,
-    at: SystemTime,
-    generation: Generation,
-) -> rusqlite::Result<()> {
-    to.prepare_cached("UPDATE runs SET state = ?2, started = ?3, generation = ?4 WHERE no = ?1")?
-        .execute((no, StateName::Running.as_str(), millis(at), generation.0.cast_signed()))
+pub(crate) fn start(to: &Connection, no: i64, (at, generation): Start) -> rusqlite::Result<()> {
+    to.prepare_cached("UPDATE runs SET state = ?, started = ?, generation = ? WHERE no = ?")?
+        .execute((StateName::Running.as_str(), millis(at), generation.0.cast_signed(), no))
         .map(drop)
 }
 
-/// Puts down how a run ended, with its number of events.
-pub(crate) fn end(
-    to: &Connection,
-    no: i64,
-    at: SystemTime,
-    outcome: &Outcome,
-    events: u64,
-) -> rusqlite::Result<()> {
-    let (code, message, stop) = match outcome {
-        Outcome::Done => (None, None, None),
-        Outcome::Failed(failure) => (Some(failure.code.as_str()), Some(failure.message.as_str()), None),
-        Outcome::Cancelled(stop) => (None, None, Some(stop.as_str())),
-    };
+/// Puts down how a run ended, and that its turn came, if that is new too.
+pub(crate) fn end(to: &Connection, no: i64, start: Option<Start>, end: &End<'_>) -> rusqlite::Result<()> {
+    let (code, message, stop) = outcome_columns(end.outcome);
     to.prepare_cached(
-        "UPDATE runs SET state = :state, ended = :ended, events = :events, code = :code, message = :message, \
-         stop = :stop WHERE no = :no",
+        "UPDATE runs SET state = ?, started = coalesce(?, started), generation = coalesce(?, generation), ended = ?, \
+         events = ?, code = ?, message = ?, stop = ? WHERE no = ?",
     )?
-    .execute(named_params! {
-        ":no": no,
-        ":state": StateName::from(outcome).as_str(),
-        ":ended": millis(at),
-        ":events": events.cast_signed(),
-        ":code": code,
-        ":message": message,
-        ":stop": stop,
-    })
+    .execute(params![
+        StateName::from(end.outcome).as_str(),
+        start.map(|(at, _)| millis(at)),
+        start.map(|(_, generation)| generation.0.cast_signed()),
+        millis(end.at),
+        end.events.cast_signed(),
+        code,
+        message,
+        stop,
+        no,
+    ])
     .map(drop)
 }
 
@@ -91,38 +154,86 @@ pub(crate) fn end(
 pub(crate) fn append<'a>(
     to: &Connection,
     no: i64,
-    mut next: u64,
+    next: u64,
     events: impl IntoIterator<Item = &'a Event>,
     block: &mut Vec<u8>,
 ) -> Result<u64, WriteError> {
-    let mut insert = to.prepare_cached("INSERT INTO events (run, first, last, items) VALUES (?, ?, ?, ?)")?;
-    let mut flush = |block: &mut Vec<u8>, first: u64, next: u64| -> rusqlite::Result<()> {
-        insert.execute((no, first.cast_signed(), (next - 1).cast_signed(), block.as_slice()))?;
-        block.clear();
-        Ok(())
-    };
     block.clear();
     let mut first = next;
-    let mut ended = false;
+    let mut due = Due { next, ended: false };
     for event in events {
-        if ended {
-            return Err(WriteError::AfterOutcome);
-        }
-        if event.id != next {
-            return Err(WriteError::Gap { expected: next, found: event.id });
-        }
-        ended = matches!(event.item, Item::Outcome(_));
-        encode::append(block, &event.item);
-        next += 1;
+        encode::append(block, due.check(event)?);
         if block.len() >= BLOCK {
-            flush(block, first, next)?;
-            first = next;
+            put_block(to, no, first, due.next - 1, block)?;
+            block.clear();
+            first = due.next;
         }
     }
     if !block.is_empty() {
-        flush(block, first, next)?;
+        put_block(to, no, first, due.next - 1, block)?;
     }
-    Ok(next)
+    Ok(due.next)
+}
+
+/// As [`append`], but the events are only put into the block, for the run's row.
+pub(crate) fn encode<'a>(
+    next: u64,
+    events: impl IntoIterator<Item = &'a Event>,
+    block: &mut Vec<u8>,
+) -> Result<u64, WriteError> {
+    block.clear();
+    let mut due = Due { next, ended: false };
+    for event in events {
+        encode::append(block, due.check(event)?);
+    }
+    Ok(due.next)
+}
+
+/// Whether all these events fit into their run's row.
+pub(crate) fn are_few(events: &[Arc<Event>]) -> bool {
+    let length = |event: &Arc<Event>| match &event.item {
+        Item::Outcome(Outcome::Failed(failure)) => failure.message.len(),
+        _ => size(event),
+    };
+    events.iter().map(length).sum::<usize>() <= IN_ROW
+}
+
+/// Sees to it that events go on where they should.
+struct Due {
+    next: u64,
+    ended: bool,
+}
+
+impl Due {
+    fn check<'a>(&mut self, event: &'a Event) -> Result<&'a Item, WriteError> {
+        if self.ended {
+            return Err(WriteError::AfterOutcome);
+        }
+        if event.id != self.next {
+            return Err(WriteError::Gap { expected: self.next, found: event.id });
+        }
+        self.next += 1;
+        self.ended = matches!(event.item, Item::Outcome(_));
+        Ok(&event.item)
+    }
+}
+
+/// Before a run's events, in the place of a number: what it was given, where that is long.
+const PROMPT: i64 = -1;
+const BODY: i64 = 0;
+
+fn put_long(to: &Connection, no: i64, which: i64, text: &str) -> rusqlite::Result<()> {
+    put_items(to, no, (which, which), text.as_bytes())
+}
+
+fn put_block(to: &Connection, no: i64, first: u64, last: u64, block: &[u8]) -> rusqlite::Result<()> {
+    put_items(to, no, (first.cast_signed(), last.cast_signed()), block)
+}
+
+fn put_items(to: &Connection, no: i64, (first, last): (i64, i64), items: &[u8]) -> rusqlite::Result<()> {
+    to.prepare_cached("INSERT INTO events (run, first, last, items) VALUES (?, ?, ?, ?)")?
+        .execute((no, first, last, items))
+        .map(drop)
 }
 
 /// What an event counts against bounds.
@@ -134,16 +245,16 @@ pub(crate) fn size(event: &Event) -> usize {
     }
 }
 
-/// What a row of [`COLUMNS`] says of a run.
+/// What a row of [`listed`] or [`whole`] says of a run.
 pub(crate) fn run_state(row: &Row<'_>) -> Result<RunState, ReadError> {
     let started: Option<i64> = row.get("started")?;
     let generation: Option<i64> = row.get("generation")?;
-    let prompt = prompt(row)?;
     Ok(RunState {
-        run: prompt.run,
+        run: run(row)?,
         agent: agent(row.get_ref("plugin")?.as_str()?, row.get_ref("name")?.as_str()?)?,
-        origin: prompt.origin,
-        prompt: prompt.text,
+        origin: origin(row.get_ref("origin")?.as_str()?, row.get("origin_name")?)?,
+        prompt: text(row.get_ref("prompt")?)?,
+        prompt_cut: row.get("cut")?,
         submitted: time(row.get("submitted")?),
         started: started.zip(generation).map(|(at, number)| (time(at), Generation(number.cast_unsigned()))),
         ended: row.get::<_, Option<i64>>("ended")?.map(time),
@@ -152,12 +263,13 @@ pub(crate) fn run_state(row: &Row<'_>) -> Result<RunState, ReadError> {
     })
 }
 
-/// What a row of [`COLUMNS`] says of the prompt that a run was given.
+/// What a row of [`given`] says of the prompt that a run was given.
 pub(crate) fn prompt(row: &Row<'_>) -> Result<Prompt, ReadError> {
+    let body = row.get_ref("body")?;
     Ok(Prompt {
-        run: row.get_ref("id")?.as_str()?.parse().map_err(|_| Damaged("a run's id"))?,
-        text: row.get("prompt")?,
-        body: row.get("body")?,
+        run: run(row)?,
+        text: text(row.get_ref("prompt")?)?,
+        body: if body == ValueRef::Null { None } else { Some(text(body)?) },
         origin: origin(row.get_ref("origin")?.as_str()?, row.get("origin_name")?)?,
     })
 }
@@ -210,6 +322,17 @@ fn time(millis: i64) -> SystemTime {
     time.unwrap_or(UNIX_EPOCH)
 }
 
+fn run(row: &Row<'_>) -> Result<RunId, ReadError> {
+    let id = row.get_ref("id")?.as_blob()?;
+    Ok(RunId::from_bytes(id.try_into().map_err(|_| Damaged("a run's id"))?))
+}
+
+/// A text that is in its run's row, or too long for that.
+fn text(value: ValueRef<'_>) -> Result<String, ReadError> {
+    let bytes = value.as_bytes()?;
+    Ok(String::from_utf8(bytes.to_vec()).map_err(|_| Damaged("a text"))?)
+}
+
 fn agent(plugin: &str, name: &str) -> Result<AgentId, Damaged> {
     match (plugin.parse(), name.parse()) {
         (Ok(plugin), Ok(name)) => Ok(AgentId { plugin, name }),
@@ -222,6 +345,16 @@ fn origin_columns(origin: &Origin) -> (&'static str, Option<String>) {
         Origin::Client(address) => ("client", address.clone()),
         Origin::Agent(agent) => ("agent", Some(agent.to_string())),
         Origin::Schedule(name) => ("schedule", Some(name.clone())),
+    }
+}
+
+type OutcomeColumns<'a> = (Option<&'a str>, Option<&'a str>, Option<&'a str>);
+
+fn outcome_columns(outcome: &Outcome) -> OutcomeColumns<'_> {
+    match outcome {
+        Outcome::Done => (None, None, None),
+        Outcome::Failed(failure) => (Some(failure.code.as_str()), Some(&failure.message), None),
+        Outcome::Cancelled(stop) => (None, None, Some(stop.as_str())),
     }
 }
 

@@ -10,8 +10,8 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rookery_agents::archive::{Batch, Source};
-use rookery_core::{Item, Outcome, RunId};
+use rookery_agents::archive::{Accepted, Batch, Source};
+use rookery_core::{Event, Item, Outcome, RunId};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::time::Instant;
 
@@ -25,6 +25,8 @@ pub(crate) struct Writer {
     pub(crate) connection: Connection,
     /// The runs that may still go on: accepted, and without an outcome. Bounded by the directory's limits.
     live: HashMap<RunId, Place>,
+    /// The number of the next run that is accepted.
+    next: i64,
     block: Vec<u8>,
     /// Let go last: who gets it finds everything written.
     _lock: File,
@@ -91,8 +93,8 @@ fn work(mut writer: Writer, mut sweeper: Sweeper, queue: &Queue, gather: Duratio
 }
 
 impl Writer {
-    pub(crate) fn new(connection: Connection, lock: File) -> Self {
-        Self { connection, live: HashMap::new(), block: Vec::new(), _lock: lock }
+    pub(crate) fn new(connection: Connection, lock: File, next: i64) -> Self {
+        Self { connection, live: HashMap::new(), next, block: Vec::new(), _lock: lock }
     }
 
     /// Takes what the sources have, writes it, and tells each of them how it went.
@@ -142,7 +144,16 @@ impl Writer {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let places = group
             .iter()
-            .map(|taken| put(&transaction, self.live.get(&taken.run).copied(), taken, &mut self.block))
+            .map(|taken| match &taken.batch.accepted {
+                Some(accepted) => {
+                    self.next += 1;
+                    begin(&transaction, self.next - 1, taken, accepted, &mut self.block)
+                }
+                None => {
+                    let place = self.live.get(&taken.run).copied();
+                    go_on(&transaction, place.ok_or(WriteError::NotLive)?, taken, &mut self.block)
+                }
+            })
             .collect::<Result<_, _>>()?;
         transaction.commit()?;
         Ok(places)
@@ -157,30 +168,52 @@ impl Writer {
     }
 }
 
-fn put(
+/// Puts down a run that was accepted, and everything that is known of it: one row, if that is little.
+fn begin(
     to: &Connection,
-    place: Option<Place>,
+    no: i64,
+    taken: &Taken,
+    accepted: &Accepted,
+    block: &mut Vec<u8>,
+) -> Result<Place, WriteError> {
+    let batch = &taken.batch;
+    let whole = outcome(batch).is_some() && rows::are_few(&batch.events);
+    let next = match whole {
+        true => rows::encode(1, events(batch), block)?,
+        false => rows::append(to, no, 1, events(batch), block)?,
+    };
+    let end = end(batch, next);
+    let items = whole.then_some(block.as_slice());
+    rows::insert(to, no, taken.run, accepted, batch.started, end.as_ref(), items)?;
+    Ok(Place { no, next, ended: end.is_some() })
+}
+
+/// Puts down what is new of a run.
+fn go_on(
+    to: &Connection,
+    Place { no, next, .. }: Place,
     taken: &Taken,
     block: &mut Vec<u8>,
 ) -> Result<Place, WriteError> {
     let batch = &taken.batch;
-    let mut place = match &batch.accepted {
-        Some(accepted) => Place { no: rows::accept(to, taken.run, accepted)?, next: 1, ended: false },
-        None => place.ok_or(WriteError::NotLive)?,
-    };
-    if let Some((at, generation)) = batch.started {
-        rows::start(to, place.no, at, generation)?;
+    let next = rows::append(to, no, next, events(batch), block)?;
+    let end = end(batch, next);
+    match (&end, batch.started) {
+        (Some(end), started) => rows::end(to, no, started, end)?,
+        (None, Some(started)) => rows::start(to, no, started)?,
+        (None, None) => {}
     }
-    if !batch.events.is_empty() {
-        let events = batch.events.iter().map(Arc::as_ref);
-        place.next = rows::append(to, place.no, place.next, events, block)?;
-    }
-    if let Some(outcome) = outcome(batch) {
-        let at = batch.ended.unwrap_or_else(SystemTime::now);
-        rows::end(to, place.no, at, outcome, place.next - 1)?;
-        place.ended = true;
-    }
-    Ok(place)
+    Ok(Place { no, next, ended: end.is_some() })
+}
+
+fn events(batch: &Batch) -> impl Iterator<Item = &Event> {
+    batch.events.iter().map(Arc::as_ref)
+}
+
+/// How the run ended, if it did, where the event after its last would be `next`.
+fn end(batch: &Batch, next: u64) -> Option<rows::End<'_>> {
+    let outcome = outcome(batch)?;
+    Some(rows::End { at: batch.ended.unwrap_or_else(SystemTime::now), outcome, events: next - 1 })
 }
 
 fn outcome(batch: &Batch) -> Option<&Outcome> {

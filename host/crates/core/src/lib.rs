@@ -11,5 +11,5 @@ pub use event::{Chunk, ChunkError, Event, Item, LARGEST_VALUE, LONGEST_TEXT, Out
 pub use failure::{Code, Failure};
 pub use name::{AgentId, AgentName, Generation, NameError, PluginName, RunId};
 pub use prompt::{Origin, Overlap, Prompt};
-pub use state::{RunState, Standing};
+pub use state::{LISTED_PROMPT, RunState, Standing};
 pub use units::{ByteSize, Span, UnitError};

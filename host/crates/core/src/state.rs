@@ -13,8 +13,10 @@ pub struct RunState {
     pub agent: AgentId,
     /// Who asked.
     pub origin: Origin,
-    /// What was asked.
+    /// What was asked; in a list only its beginning.
     pub prompt: String,
+    /// Whether the prompt goes on after that.
+    pub prompt_cut: bool,
     /// When it was accepted.
     pub submitted: SystemTime,
     /// When its turn came, and with which instance.
@@ -27,6 +29,18 @@ pub struct RunState {
     pub events: u64,
 }
 
+/// As much of a prompt as is in a list, in bytes. A paragraph, which tells a run from others; five hundred of them are half a
+/// MiB, where whole prompts could be gigabytes.
+pub const LISTED_PROMPT: usize = 1024;
+
+impl RunState {
+    /// The beginning of a prompt for a list, and whether it goes on after that. No character is broken.
+    pub fn listed(prompt: &str) -> (&str, bool) {
+        let head = &prompt[..prompt.floor_char_boundary(LISTED_PROMPT)];
+        (head, head.len() < prompt.len())
+    }
+}
+
 /// How far a run is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -36,4 +50,23 @@ pub enum Standing {
     Running,
     /// It has its outcome.
     Ended(Outcome),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listed_prompt_is_whole_or_ends_between_two_characters() {
+        let fits = "x".repeat(LISTED_PROMPT);
+        assert_eq!(RunState::listed(&fits), (fits.as_str(), false));
+        assert_eq!(RunState::listed(&format!("{fits}x")), (fits.as_str(), true));
+        for (before, character) in [("", "🦀"), ("x", "🦀"), ("xx", "🦀"), ("xxx", "🦀"), ("x", "é")]
+        {
+            let prompt = before.to_owned() + &character.repeat(LISTED_PROMPT);
+            let (head, cut) = RunState::listed(&prompt);
+            assert!(cut && prompt.starts_with(head));
+            assert!((LISTED_PROMPT - 3..=LISTED_PROMPT).contains(&head.len()), "{}", head.len());
+        }
+    }
 }

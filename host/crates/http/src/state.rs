@@ -83,6 +83,7 @@ mod tests {
             agent: AgentId { plugin: "chat".parse().unwrap(), name: "alice".parse().unwrap() },
             origin: Origin::Client(Some("127.0.0.1:9".into())),
             prompt: "hello".into(),
+            prompt_cut: false,
             submitted: at(0),
             started: started.then_some((at(1), Generation(7))),
             ended: matches!(standing, Standing::Ended(_)).then_some(at(2)),

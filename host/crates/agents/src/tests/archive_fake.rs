@@ -203,6 +203,7 @@ impl Written {
             agent: self.accepted.agent.clone(),
             origin: prompt.origin.clone(),
             prompt: prompt.text.clone(),
+            prompt_cut: false,
             submitted: self.accepted.at,
             started: self.started,
             ended: self.ended,

@@ -6,8 +6,8 @@ use crate::writer::Writer;
 use crate::{Durability, open, reader};
 
 fn writer(folder: &Path) -> Writer {
-    let Opened { connection, lock, .. } = open::open(folder, Durability::Normal).unwrap();
-    Writer::new(connection, lock)
+    let Opened { connection, lock, next, .. } = open::open(folder, Durability::Normal).unwrap();
+    Writer::new(connection, lock, next)
 }
 
 fn write(writer: &mut Writer, tapes: &[&Arc<Tape>]) {

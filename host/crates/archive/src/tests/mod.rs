@@ -1,6 +1,8 @@
 //! What the tests have in common: a log that is only a tape, and short ways to ask.
 
 mod failures;
+mod long;
+mod migrating;
 mod model;
 mod opening;
 mod recovery;
@@ -8,6 +10,7 @@ mod retention;
 mod runs;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -45,13 +48,18 @@ impl Tape {
     }
 
     pub(crate) fn with(agent: &str, key: Option<&str>, at: SystemTime) -> Arc<Self> {
-        let (run, agent) = (RunId::new(), self::agent(agent));
+        let run = run_at(at);
         let prompt = Prompt {
             run,
             text: format!("what is {run}?"),
             body: Some("{\"prompt\":\"…\"}".into()),
             origin: Origin::Client(Some("127.0.0.1:4000".into())),
         };
+        Self::given(agent, prompt, key, at)
+    }
+
+    pub(crate) fn given(agent: &str, prompt: Prompt, key: Option<&str>, at: SystemTime) -> Arc<Self> {
+        let (run, agent) = (prompt.run, self::agent(agent));
         let accepted = Accepted { agent: agent.clone(), prompt, at, key: key.map(Into::into) };
         let waiting = Batch { accepted: Some(accepted), ..Batch::default() };
         let state = Mutex::new(State { waiting, ..State::default() });
@@ -202,6 +210,16 @@ pub(crate) fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
+/// An id that says that it was made then. Later ones sort later, if they are of the same time.
+pub(crate) fn run_at(at: SystemTime) -> RunId {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let millis = u64::try_from(rows::millis(at)).unwrap();
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+    bytes[8..].copy_from_slice(&COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    RunId::from_bytes(bytes)
+}
+
 /// Keeps everything, for the times of most tests are long ago; and commits at once.
 pub(crate) fn settings(folder: &Path) -> Settings {
     let long = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -240,7 +258,7 @@ pub(crate) fn list(runs: &Runs, query: Query) -> Vec<RunId> {
 }
 
 pub(crate) fn done_run(runs: &Runs, agent: &str, ended: SystemTime) -> Arc<Tape> {
-    let tape = Tape::new(agent);
+    let tape = Tape::with(agent, None, ended);
     tape.text("hello");
     tape.end_at(Outcome::Done, ended);
     tape.settle(runs);

@@ -1,3 +1,4 @@
+use rookery_agents::archive::StateName;
 use rusqlite::Connection;
 
 use super::*;
@@ -63,7 +64,7 @@ fn a_newer_format_is_refused_and_left_as_it_is() {
     let path = folder.path().join("runs.db");
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = refusal(folder.path());
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 2, .. }), "{error}");
     assert!(error.to_string().contains("newer rookery"), "{error}");
 }
 
@@ -86,11 +87,16 @@ fn the_database_is_set_up_as_it_should_be() {
         };
         assert_eq!(pragma("synchronous"), synchronous);
         assert_eq!(pragma("auto_vacuum"), 2, "incremental");
-        assert_eq!(pragma("user_version"), 1);
+        assert_eq!(pragma("user_version"), 2);
         let mode: String =
             opened.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
         assert_eq!(mode, "wal");
     }
+}
+
+fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    explain.raw_query().mapped(|row| row.get(3)).collect::<Result<_, _>>().unwrap()
 }
 
 #[test]
@@ -98,18 +104,45 @@ fn every_question_finds_its_index() {
     let folder = tempfile::tempdir().unwrap();
     let opened = crate::open::open(folder.path(), crate::Durability::Normal).unwrap();
     for (conditions, index) in [
-        ("id < '~' ORDER BY id DESC LIMIT 9", "sqlite_autoindex_runs_1"),
-        ("id < '~' AND plugin = 'a' AND name = 'b' ORDER BY id DESC LIMIT 9", "runs_of_agent"),
-        ("id < '~' AND state = 'done' ORDER BY id DESC LIMIT 9", "runs_in_state"),
+        ("id = x'00'", "sqlite_autoindex_runs_1 (id=?)"),
         ("plugin = 'a' AND name = 'b' AND key = 'c'", "runs_by_key"),
-        ("plugin = 'a' AND name = 'b' AND ended IS NOT NULL ORDER BY id LIMIT 9", "runs_to_keep"),
-        ("ended IS NOT NULL AND (plugin, name) > ('a', 'b') ORDER BY plugin, name LIMIT 1", "runs_to_keep"),
-        ("ended < 1 ORDER BY ended LIMIT 9", "runs_by_end"),
+        ("(plugin, name) > ('a', 'b') ORDER BY plugin, name LIMIT 1", "runs_of_agent"),
+        ("id < x'00' AND ended < 1 ORDER BY id LIMIT 9", "sqlite_autoindex_runs_1 (id<?)"),
     ] {
-        let sql = format!("EXPLAIN QUERY PLAN SELECT no FROM runs WHERE {conditions}");
-        let mut explain = opened.connection.prepare(&sql).unwrap();
-        let plan: Vec<String> =
-            explain.query_map((), |row| row.get(3)).unwrap().collect::<Result<_, _>>().unwrap();
+        let plan = plan(&opened.connection, &format!("SELECT no FROM runs WHERE {conditions}"));
         assert!(plan.len() == 1 && plan[0].contains(index), "{conditions}: {plan:?}");
+    }
+}
+
+#[test]
+fn a_list_looks_at_no_runs_of_other_agents_and_for_rare_ones_not_at_the_many() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = crate::open::open(folder.path(), crate::Durability::Normal).unwrap();
+    let agent = || Some(super::agent("chat/alice"));
+    let before = || Some(RunId::new());
+    use StateName::{Done, Failed, Queued};
+    for (agent, state, before, index) in [
+        (None, None, None, "SCAN runs USING INDEX sqlite_autoindex_runs_1"),
+        (None, None, before(), "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (id<?)"),
+        (None, Some(Done), before(), "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (id<?)"),
+        (None, Some(Failed), None, "SEARCH runs USING INDEX runs_failed (state=?)"),
+        (None, Some(Failed), before(), "SEARCH runs USING INDEX runs_failed (state=? AND id<?)"),
+        (agent(), None, None, "SEARCH runs USING INDEX runs_of_agent (plugin=? AND name=?)"),
+        (
+            agent(),
+            Some(Failed),
+            before(),
+            "SEARCH runs USING INDEX runs_of_agent (plugin=? AND name=? AND id<?)",
+        ),
+        (agent(), Some(Queued), before(), "SEARCH runs USING INDEX runs_live (plugin=? AND name=? AND id<?)"),
+        // All that are live, which are bounded, and sorted.
+        (None, Some(Queued), None, "SCAN runs USING INDEX runs_live"),
+        (None, Some(Queued), before(), "SCAN runs USING INDEX runs_live"),
+    ] {
+        let query = Query { agent, state, before, limit: 9 };
+        let plan = plan(&opened.connection, &crate::reader::listing(&query));
+        assert_eq!(plan[0], index, "{query:?}: {plan:?}");
+        let sorts = plan.iter().any(|step| step.contains("TEMP B-TREE"));
+        assert_eq!(sorts, query.agent.is_none() && state == Some(Queued), "{query:?}: {plan:?}");
     }
 }

@@ -84,14 +84,23 @@ fn a_log_that_was_torn_at_any_place_opens_with_what_was_committed_before() {
 fn a_damaged_block_is_an_error_for_its_reader_alone() {
     let folder = tempfile::tempdir().unwrap();
     let runs = open(folder.path());
-    let (broken, fine) = (done_run(&runs, "chat/a", at(5)), done_run(&runs, "chat/b", at(5)));
+    // One has its events in its row, the other beside it.
+    let broken = done_run(&runs, "chat/a", at(5));
+    let longer = Tape::new("chat/b");
+    longer.text("hello");
+    longer.settle(&runs);
+    longer.end();
+    longer.settle(&runs);
+    let fine = done_run(&runs, "chat/c", at(5));
     runs.close();
     let path = folder.path().join("runs.db");
-    let break_it =
-        "UPDATE events SET items = x'05000000ff' WHERE run = 1; UPDATE runs SET state = '?' WHERE no = 1";
+    let break_it = "UPDATE runs SET items = x'05000000ff', state = '?' WHERE name = 'a'; \
+         UPDATE events SET items = x'05000000ff'; UPDATE runs SET state = '?' WHERE name = 'b'";
     Connection::open(path).unwrap().execute_batch(break_it).unwrap();
     let runs = open(folder.path());
-    assert!(wait(runs.read(broken.run, 0, 1_000)).unwrap_err().0.contains("damaged"));
-    assert!(wait(runs.state(broken.run)).unwrap_err().0.contains("damaged"));
+    for broken in [broken, longer] {
+        assert!(wait(runs.read(broken.run, 0, 1_000)).unwrap_err().0.contains("damaged"));
+        assert!(wait(runs.state(broken.run)).unwrap_err().0.contains("damaged"));
+    }
     assert_eq!(replay(&runs, fine.run), fine.events());
 }

@@ -16,13 +16,13 @@ fn finished_runs_go_when_they_are_too_old_and_unfinished_ones_never() {
     let now = SystemTime::now();
     let old = done_run(&runs, "chat/alice", now - DAY - Duration::from_secs(60));
     let young = done_run(&runs, "chat/alice", now - DAY + Duration::from_secs(60));
-    let unfinished = Tape::with("chat/alice", None, at(0));
+    let unfinished = Tape::with("chat/alice", None, now - 2 * DAY);
     unfinished.start(1);
     unfinished.text("still here");
     unfinished.settle(&runs);
     runs.sweep_now();
     assert_eq!((state(&runs, old.run), replay(&runs, old.run)), (None, vec![]));
-    assert_eq!(list(&runs, EVERYTHING), [unfinished.run, young.run]);
+    assert_eq!(list(&runs, EVERYTHING), [young.run, unfinished.run]);
     assert_eq!(replay(&runs, young.run), young.events());
     assert_eq!(replay(&runs, unfinished.run), unfinished.events());
     unfinished.end_at(Outcome::Done, now);
@@ -66,7 +66,7 @@ fn a_key_is_free_again_when_its_run_is_removed() {
 fn a_step_removes_little_and_what_is_half_removed_is_seen_by_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let runs = open(folder.path());
-    let large = Tape::new("chat/large");
+    let large = Tape::with("chat/large", None, at(1));
     for _ in 0..320 {
         large.text(&"x".repeat(64 * 1024));
     }

@@ -27,6 +27,7 @@ fn a_run_reads_back_as_it_was_written() {
             agent: agent("chat/alice"),
             origin: prompt.origin,
             prompt: prompt.text,
+            prompt_cut: false,
             submitted: at(1_000),
             started: Some((at(2_000), Generation(7))),
             ended: Some(at(3)),

@@ -108,6 +108,7 @@ impl Kept {
             agent: self.accepted.agent.clone(),
             origin: self.accepted.prompt.origin.clone(),
             prompt: self.accepted.prompt.text.clone(),
+            prompt_cut: false,
             submitted: self.accepted.at,
             started: self.started,
             ended: self.ended,
