@@ -123,11 +123,8 @@ fn the_runs_of_an_earlier_version_are_found_again() {
 fn runs_that_an_earlier_version_left_without_an_end_are_given_one() {
     let folder = tempfile::tempdir().unwrap();
     let former = Former::make(folder.path());
-    let [queued, running, long] = [
-        prompt("queued".into(), None),
-        prompt("running".into(), None),
-        prompt("long".repeat(1_000), Some("{}".repeat(1_000))),
-    ];
+    let [queued, running, long] =
+        [prompt("queued".into(), None), prompt("running".into(), None), prompt("long".repeat(1_000), None)];
     former.accept(&queued, None);
     let no = former.accept(&running, None);
     former.start(no);

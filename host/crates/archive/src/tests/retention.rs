@@ -20,10 +20,15 @@ fn finished_runs_go_when_they_are_too_old_and_unfinished_ones_never() {
     unfinished.start(1);
     unfinished.text("still here");
     unfinished.settle(&runs);
+    let took_long = Tape::with("chat/alice", None, now - 2 * DAY);
+    took_long.end_at(Outcome::Done, now - DAY + Duration::from_secs(60));
+    took_long.settle(&runs);
     runs.sweep_now();
     assert_eq!((state(&runs, old.run), replay(&runs, old.run)), (None, vec![]));
-    assert_eq!(list(&runs, EVERYTHING), [young.run, unfinished.run]);
-    assert_eq!(replay(&runs, young.run), young.events());
+    assert_eq!(list(&runs, EVERYTHING), [young.run, took_long.run, unfinished.run]);
+    for kept in [young, took_long] {
+        assert_eq!(replay(&runs, kept.run), kept.events());
+    }
     assert_eq!(replay(&runs, unfinished.run), unfinished.events());
     unfinished.end_at(Outcome::Done, now);
     unfinished.settle(&runs);
