@@ -195,7 +195,7 @@ impl Directory {
         known.mailbox.put(Box::new(Run::new(log.clone(), deadline, (shared.runs.token(), memory))));
         drop(agents);
         // Not under the lock, which an archive needs that loses a log at once.
-        log.hurry_archive();
+        log.wake_archive();
         for log in &gone.interrupted {
             log.cancel();
         }

@@ -307,7 +307,7 @@ impl Log {
         }
     }
 
-    /// The same where a client waits for it: for the acceptance, and for the outcome.
+    /// The same where a client waits for it: for the acceptance, if it does, and for the outcome.
     pub(crate) fn hurry_archive(self: &Arc<Self>) {
         self.wake_archive();
         if let Some(archive) = &self.keeping.archive {

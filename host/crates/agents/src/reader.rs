@@ -154,6 +154,8 @@ impl Reader {
             if log.lock().is_kept(&log.keeping) {
                 return;
             }
+            // Only where somebody waits, who would otherwise wait until more has gathered.
+            log.hurry_archive();
             progress.await;
         }
     }

@@ -86,6 +86,24 @@ async fn a_run_is_accepted_when_it_cannot_be_forgotten_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_archive_is_hurried_only_where_somebody_waits_for_it() {
+    let archive = FakeArchive::held();
+    let host = Host::archived(POLICY, &archive);
+    let run = begun(&host, "alice", "stuck").await;
+    assert_eq!(archive.hurries(), 0, "nobody waits for what was accepted and written");
+    let mut accepted = std::pin::pin!(run.events.accepted());
+    assert!(accepted.as_mut().now_or_never().is_none());
+    assert_eq!(archive.hurries(), 1);
+    archive.commit();
+    in_time(accepted).await;
+    in_time(run.events.accepted()).await;
+    assert_eq!(archive.hurries(), 1, "it is kept already");
+    host.cancel(run.run).await;
+    tokio::time::sleep(2 * GRACE).await;
+    assert_eq!(archive.hurries(), 2, "readers wait for the outcome");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_guest_ahead_of_its_archive_is_held_until_the_commit() {
     let archive = FakeArchive::held();
     let host = Host::archived(Policy { output: 16 << 20, ..POLICY }, &archive);

@@ -33,6 +33,7 @@ struct Inner {
     fails: bool,
     broken: bool,
     reads: usize,
+    hurries: usize,
 }
 
 #[derive(Clone)]
@@ -142,6 +143,11 @@ impl FakeArchive {
         true
     }
 
+    /// How often somebody waited for it.
+    pub(super) fn hurries(&self) -> usize {
+        self.inner().hurries
+    }
+
     /// How often it was read from.
     pub(super) fn reads(&self) -> usize {
         self.inner().reads
@@ -231,6 +237,10 @@ impl Archive for FakeArchive {
             let archive = self.this.upgrade().expect("it was called");
             tokio::spawn(async move { archive.commit() });
         }
+    }
+
+    fn hurry(&self) {
+        self.inner().hurries += 1;
     }
 
     fn read(
