@@ -19,11 +19,13 @@ use crate::agent::Agent;
 use crate::archive::{Accepted, Archive};
 use crate::budget::Budget;
 use crate::guest::{Plugin, Policy};
+use crate::keyed::Keyed;
 use crate::live::Live;
 use crate::log::{Keeping, Log};
 use crate::mailbox::Mailbox;
 use crate::reader::Reader;
 use crate::run::Run;
+use crate::unsettled::Unsettled;
 
 /// What one host may hold.
 #[derive(Clone, Copy, Debug)]
@@ -102,8 +104,7 @@ pub(crate) struct Shared {
     /// Fires when whatever still runs shall end now.
     pub(crate) stopping: CancellationToken,
     pub(crate) archiving: Option<Archiving>,
-    /// Held while a run with a key is submitted, so that two with the same key cannot both be the first.
-    pub(crate) keyed: tokio::sync::Mutex<()>,
+    pub(crate) keyed: Keyed,
     agents: Mutex<Agents>,
     plugins: BTreeMap<PluginName, Arc<dyn Plugin>>,
     limits: Limits,
@@ -122,7 +123,7 @@ pub(crate) struct Agents {
     draining: bool,
     known: HashMap<AgentId, Known>,
     /// Runs whose logs are not settled: they have no outcome, or it is not committed.
-    pub(crate) runs: HashMap<RunId, Arc<Log>>,
+    pub(crate) runs: Unsettled,
 }
 
 /// An agent that has a task.
@@ -145,7 +146,7 @@ impl Directory {
                 live: Arc::new(Live::new(limits.live)),
                 stopping: CancellationToken::new(),
                 archiving,
-                keyed: tokio::sync::Mutex::default(),
+                keyed: Keyed::default(),
                 agents: Mutex::default(),
                 plugins,
                 limits,
@@ -189,7 +190,7 @@ impl Directory {
         let accepted = Accepted { agent: agent.clone(), prompt, at: SystemTime::now(), key: asked.key };
         let log = shared.open(accepted, policy, known.mailbox.clone());
         known.unfinished.push(log.clone());
-        runs.insert(run, log.clone());
+        runs.insert(log.clone());
         let events = Reader::live(log.clone(), 0);
         log.lock().cancel_on_detach = cancel_on_detach;
         known.mailbox.put(Box::new(Run::new(log.clone(), deadline, (shared.runs.token(), memory))));
@@ -260,6 +261,12 @@ impl Directory {
     #[cfg(test)]
     pub(crate) fn kept(&self, run: RunId) -> Option<(usize, usize)> {
         self.shared.agents().runs.get(&run).map(|log| log.kept())
+    }
+
+    /// How many keys somebody submits a run with.
+    #[cfg(test)]
+    pub(crate) fn keys_in_use(&self) -> usize {
+        self.shared.keyed.len()
     }
 
     /// How many agents have a task.

@@ -11,6 +11,7 @@ mod begun;
 mod budget;
 mod directory;
 pub mod guest;
+mod keyed;
 mod live;
 mod log;
 mod mailbox;
@@ -21,6 +22,7 @@ mod runs;
 mod source;
 #[cfg(test)]
 mod tests;
+mod unsettled;
 
 pub use directory::{Archiving, Asked, Directory, Limits, Submitted};
 pub use log::{Cancelling, Refusal};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rookery_core::{AgentId, Code, Event, Failure, Item, Outcome, RunId, RunState, Standing};
+use rookery_core::{AgentId, Code, Event, Failure, Item, Outcome, Prompt, RunId, RunState, Standing};
 
 use crate::archive::{ArchiveError, Query};
 use crate::directory::{Asked, Directory, Submitted};
@@ -18,16 +18,16 @@ impl Directory {
     /// As [`Directory::submit`]; and when the run with this key was given another prompt.
     pub async fn submit_once(&self, agent: &AgentId, asked: Asked) -> Result<(Submitted, bool), Failure> {
         let Some(key) = asked.key.clone() else { return Ok((self.submit(agent, asked)?, false)) };
-        let _first = self.shared.keyed.lock().await;
-        match self.with_key(agent, &key).await? {
-            Some((run, text, body)) if text == asked.text && body == asked.body => {
+        let _turn = self.shared.keyed.turn(agent, &key).await;
+        match self.with_key(agent, &key, &asked).await? {
+            Some((run, true)) => {
                 // It was there a moment ago; if it has been removed since then, so has its key.
                 match self.follow(run, 0).await? {
                     Some(events) => Ok((Submitted { run, events }, true)),
                     None => Ok((self.submit(agent, asked)?, false)),
                 }
             }
-            Some((run, ..)) => {
+            Some((run, false)) => {
                 let message =
                     format!("this Idempotency-Key names run {run}, which has another prompt; use a new key");
                 Err(Failure::new(Code::KeyReused, message))
@@ -114,9 +114,8 @@ impl Directory {
     }
 
     fn unsettled_runs(&self, query: &Query) -> Vec<RunState> {
-        let agents = self.shared.agents();
-        let mut states: Vec<_> = agents.runs.values().map(|log| log.state()).collect();
-        drop(agents);
+        let logs: Vec<_> = self.shared.agents().runs.values().cloned().collect();
+        let mut states: Vec<_> = logs.iter().map(|log| log.state()).collect();
         states.retain(|state| query.matches(state));
         states.sort_by_key(|state| std::cmp::Reverse(state.run));
         states.truncate(query.limit);
@@ -127,20 +126,21 @@ impl Directory {
         self.shared.agents().runs.get(&run).cloned()
     }
 
+    /// The run of this agent that bears this key, and whether it was asked the same.
     async fn with_key(
         &self,
         agent: &AgentId,
         key: &str,
-    ) -> Result<Option<(RunId, String, Option<String>)>, Failure> {
-        let bears =
-            |log: &&Arc<Log>| log.accepted.agent == *agent && log.accepted.key.as_deref() == Some(key);
-        if let Some(log) = self.shared.agents().runs.values().find(bears) {
-            let prompt = &log.accepted.prompt;
-            return Ok(Some((prompt.run, prompt.text.clone(), prompt.body.clone())));
+        asked: &Asked,
+    ) -> Result<Option<(RunId, bool)>, Failure> {
+        let same = |prompt: &Prompt| prompt.text == asked.text && prompt.body == asked.body;
+        let unsettled = self.shared.agents().runs.with_key(agent, key).cloned();
+        if let Some(log) = unsettled {
+            return Ok(Some((log.run(), same(&log.accepted.prompt))));
         }
         let Some(archiving) = &self.shared.archiving else { return Ok(None) };
         let found = archiving.archive.by_key(agent.clone(), key.to_owned()).await.map_err(unreadable)?;
-        Ok(found.map(|(run, prompt)| (run, prompt.text, prompt.body)))
+        Ok(found.map(|(run, prompt)| (run, same(&prompt))))
     }
 }
 

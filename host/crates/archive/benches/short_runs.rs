@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use rookery_agents::archive::{Accepted, Archive, ArchiveError, Batch, Source};
-use rookery_core::{AgentId, Chunk, Event, Generation, Item, Origin, Outcome, Prompt, RunId};
 use rookery_archive::{Runs, Settings};
+use rookery_core::{AgentId, Chunk, Event, Generation, Item, Origin, Outcome, Prompt, RunId};
 use tokio::time::Instant;
 
 /// So many come first, so that no page is the first of its kind.

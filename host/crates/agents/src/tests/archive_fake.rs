@@ -21,6 +21,8 @@ pub(super) struct FakeArchive {
     inner: Mutex<Inner>,
     /// What is read becomes ready only while this holds.
     readable: watch::Sender<bool>,
+    /// This key is not looked up while it is here.
+    stuck: watch::Sender<Option<String>>,
 }
 
 #[derive(Default)]
@@ -67,6 +69,7 @@ impl FakeArchive {
             this: this.clone(),
             inner: Mutex::new(inner),
             readable: watch::Sender::new(true),
+            stuck: watch::Sender::new(None),
         })
     }
 
@@ -141,6 +144,11 @@ impl FakeArchive {
         drop(inner);
         source.committed(up_to);
         true
+    }
+
+    /// From now on this key is not looked up, until another is named or none.
+    pub(super) fn stick(&self, key: Option<&str>) {
+        self.stuck.send_replace(key.map(Into::into));
     }
 
     /// How often somebody waited for it.
@@ -282,8 +290,11 @@ impl Archive for FakeArchive {
         key: String,
     ) -> BoxFuture<'static, Result<Option<(RunId, Prompt)>, ArchiveError>> {
         let archive = self.this.upgrade().expect("it was called");
+        let mut stuck = self.stuck.subscribe();
         async move {
             tokio::task::yield_now().await;
+            let held = stuck.wait_for(|stuck| stuck.as_ref() != Some(&key)).await;
+            held.map_err(|_| ArchiveError("gone".into()))?;
             let inner = archive.inner();
             let bears = |written: &&Written| {
                 written.accepted.agent == agent && written.accepted.key.as_deref() == Some(&key)

@@ -75,6 +75,45 @@ async fn a_hundred_submissions_with_one_key_start_one_run() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_key_that_is_looked_up_for_long_stalls_nobody_with_another() {
+    let archive = FakeArchive::new();
+    let host = Host::archived(POLICY, &archive);
+    archive.stick(Some("slow"));
+    let mut slow = std::pin::pin!(host.once("alice", "slow", "count"));
+    assert!(slow.as_mut().now_or_never().is_none());
+    let mut second = std::pin::pin!(host.once("alice", "slow", "count"));
+    let mut gone = Box::pin(host.once("alice", "slow", "count"));
+    settle().await;
+    assert!(slow.as_mut().now_or_never().is_none(), "it is being looked up");
+    assert!(second.as_mut().now_or_never().is_none(), "one after another");
+    assert!(gone.as_mut().now_or_never().is_none());
+    for (name, key) in [("bob", "k"), ("alice", "k")] {
+        assert!(!in_time(host.once(name, key, "count")).await.unwrap().1);
+    }
+    // Whoever goes away while waiting is not waited for.
+    drop(gone);
+    archive.stick(None);
+    let (slow, second) = (in_time(slow).await.unwrap(), in_time(second).await.unwrap());
+    assert_eq!((slow.1, second.1, slow.0.run), (false, true, second.0.run));
+    assert_eq!(host.directory.keys_in_use(), 0, "keys are forgotten when nobody needs them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_away_while_its_key_is_looked_up_leaves_the_key_to_the_next() {
+    let archive = FakeArchive::new();
+    let host = Host::archived(POLICY, &archive);
+    archive.stick(Some("k"));
+    let mut gone = Box::pin(host.once("alice", "k", "count"));
+    assert!(gone.as_mut().now_or_never().is_none());
+    let mut next = std::pin::pin!(host.once("alice", "k", "count"));
+    assert!(next.as_mut().now_or_never().is_none());
+    drop(gone);
+    archive.stick(None);
+    assert!(!in_time(next).await.unwrap().1);
+    assert_eq!(host.directory.keys_in_use(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refused_run_leaves_its_key_free_and_without_a_key_every_run_is_a_new_one() {
     let host = Host::archived(Policy { overlap: Overlap::Reject, ..POLICY }, &FakeArchive::new());
     let running = begun(&host, "alice", "take 1s").await;
