@@ -44,13 +44,19 @@ pub(crate) fn shown(run: &State, now: SystemTime) -> String {
         ("started", run.started.as_ref().map(time)),
         ("ended", run.ended.as_ref().map(time)),
         ("events", Some(run.events.to_string())),
-        ("prompt", Some(harmless(&run.prompt).into_owned())),
+        ("prompt", Some(prompt(run))),
     ];
     let lines = facts.into_iter().filter_map(|(name, fact)| {
         // What has several lines goes on below its first.
         fact.map(|fact| format!("{name:9}  {}", fact.trim_end().replace('\n', &format!("\n{:11}", ""))))
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A prompt of which the host gave only the beginning does not look whole.
+fn prompt(run: &State) -> String {
+    let prompt = harmless(&run.prompt);
+    if run.prompt_truncated { format!("{prompt}…") } else { prompt.into_owned() }
 }
 
 fn row(run: &State, now: SystemTime) -> [String; 6] {
@@ -64,7 +70,7 @@ fn row(run: &State, now: SystemTime) -> [String; 6] {
         run.standing.to_string(),
         submitted,
         run.events.to_string(),
-        beginning(&run.prompt),
+        beginning(&run.prompt, run.prompt_truncated),
     ]
 }
 
@@ -76,12 +82,12 @@ fn standing(run: &State) -> String {
     }
 }
 
-/// The beginning of a text, on one line.
-fn beginning(text: &str) -> String {
+/// The beginning of a text that may go on after that, on one line.
+fn beginning(text: &str, goes_on: bool) -> String {
     // No more than is shown is looked at: a prompt may have megabytes.
     let start: String = text.chars().take(PROMPT + 1).collect();
     let start = one_line(&start);
-    if start.chars().count() <= PROMPT {
+    if start.chars().count() <= PROMPT && !goes_on {
         return start;
     }
     start.chars().take(PROMPT - 1).chain(['…']).collect()
@@ -152,11 +158,15 @@ prompt     one
         assert_eq!(shown(&failed, now()), expected);
         let queued = state(r#""state":"queued","place":2,"submitted":"2026-11-24T10:00:00Z","prompt":"x""#);
         assert!(shown(&queued, now()).contains("state      queued, 2 before it\n"));
+        let cut =
+            r#""state":"running","submitted":"2026-11-24T10:00:00Z","prompt":"x","prompt_truncated":true"#;
+        assert!(shown(&state(cut), now()).ends_with("prompt     x…"));
     }
 
     #[test]
     fn a_long_prompt_shows_its_beginning() {
-        assert_eq!(beginning(&"é".repeat(PROMPT)), "é".repeat(PROMPT));
-        assert_eq!(beginning(&"é".repeat(1 << 20)), format!("{}…", "é".repeat(PROMPT - 1)));
+        assert_eq!(beginning(&"é".repeat(PROMPT), false), "é".repeat(PROMPT));
+        assert_eq!(beginning(&"é".repeat(1 << 20), false), format!("{}…", "é".repeat(PROMPT - 1)));
+        assert_eq!(beginning("é", true), "é…", "the host has more of it");
     }
 }

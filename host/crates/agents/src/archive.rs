@@ -79,7 +79,7 @@ pub trait Archive: Send + Sync {
         key: String,
     ) -> BoxFuture<'static, Result<Option<(RunId, Prompt)>, ArchiveError>>;
 
-    /// The runs that match, newest first.
+    /// The runs that match, newest first, with their prompts cut as [`RunState::listed`] says.
     fn list(&self, query: Query) -> BoxFuture<'static, Result<Vec<RunState>, ArchiveError>>;
 }
 

@@ -225,6 +225,15 @@ impl Log {
 
     /// How the run stands.
     pub(crate) fn state(&self) -> RunState {
+        self.standing((&self.accepted.prompt.text, false))
+    }
+
+    /// How the run stands, for a list.
+    pub(crate) fn listed(&self) -> RunState {
+        self.standing(RunState::listed(&self.accepted.prompt.text))
+    }
+
+    fn standing(&self, (prompt, prompt_cut): (&str, bool)) -> RunState {
         // Before the log's own lock, as the mailbox's is never taken under it.
         let before = self.mailbox.place(self.run()).unwrap_or(0);
         let state = self.lock();
@@ -243,8 +252,8 @@ impl Log {
             run: self.run(),
             agent: self.accepted.agent.clone(),
             origin: self.accepted.prompt.origin.clone(),
-            prompt: self.accepted.prompt.text.clone(),
-            prompt_cut: false,
+            prompt: prompt.to_owned(),
+            prompt_cut,
             submitted: self.accepted.at,
             started: state.started,
             ended: state.ended.filter(|_| matches!(standing, Standing::Ended(_))),

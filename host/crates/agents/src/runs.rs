@@ -81,7 +81,7 @@ impl Directory {
         }
     }
 
-    /// The runs that match, newest first: those that are kept, as they stand now.
+    /// The runs that match, newest first: those that are kept, as they stand now, with their prompts cut.
     ///
     /// # Errors
     ///
@@ -109,13 +109,22 @@ impl Directory {
     async fn now(&self, listed: RunState) -> Result<Option<RunState>, Failure> {
         match listed.standing {
             Standing::Ended(_) => Ok(Some(listed)),
-            Standing::Queued(_) | Standing::Running => self.state(listed.run).await,
+            Standing::Queued(_) | Standing::Running => match self.unsettled(listed.run) {
+                Some(log) => Ok(Some(log.listed())),
+                None => self.settled(listed).await,
+            },
         }
+    }
+
+    /// A run that was listed as a live one and has been settled since then.
+    async fn settled(&self, listed: RunState) -> Result<Option<RunState>, Failure> {
+        let RunState { run, prompt, prompt_cut, .. } = listed;
+        Ok(self.state(run).await?.map(|state| RunState { prompt, prompt_cut, ..state }))
     }
 
     fn unsettled_runs(&self, query: &Query) -> Vec<RunState> {
         let logs: Vec<_> = self.shared.agents().runs.values().cloned().collect();
-        let mut states: Vec<_> = logs.iter().map(|log| log.state()).collect();
+        let mut states: Vec<_> = logs.iter().map(|log| log.listed()).collect();
         states.retain(|state| query.matches(state));
         states.sort_by_key(|state| std::cmp::Reverse(state.run));
         states.truncate(query.limit);

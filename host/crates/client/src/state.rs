@@ -21,8 +21,10 @@ pub struct State {
     pub standing: Standing,
     /// How many runs of its agent are before it, where it is queued.
     pub place: Option<u64>,
-    /// What was asked.
+    /// What was asked, or its beginning.
     pub prompt: String,
+    /// Whether the prompt goes on after that, as that of a run in a list may.
+    pub prompt_truncated: bool,
     /// Who asked: `client 127.0.0.1:50312`, `agent chat/bob` or `schedule nightly`.
     pub origin: Option<String>,
     /// When it was accepted, as the host wrote it.
@@ -87,6 +89,8 @@ impl State {
             #[serde(default)]
             prompt: String,
             #[serde(default)]
+            prompt_truncated: bool,
+            #[serde(default)]
             origin: Map<String, Value>,
             submitted: String,
             #[serde(default)]
@@ -105,6 +109,7 @@ impl State {
             standing: known.state.parse().map_err(|error: StandingError| error.to_string())?,
             place: known.place,
             prompt: known.prompt,
+            prompt_truncated: known.prompt_truncated,
             origin: known.origin.iter().next().map(|(kind, name)| match name.as_str() {
                 Some(name) => format!("{kind} {name}"),
                 None => kind.clone(),
@@ -206,6 +211,19 @@ mod tests {
         let agent = AgentId { plugin: "chat".parse().unwrap(), name: "a~b".parse().unwrap() };
         let query = Query { agent: Some(agent), standing: Some(Standing::Done), page: Some(20) };
         assert_eq!(query.path(), "/runs?agent=chat/a~b&state=done&limit=20");
+    }
+
+    #[test]
+    fn a_prompt_is_whole_unless_the_host_says_that_it_is_not() {
+        let state = |more: &str| {
+            let known =
+                r#""run":"018f3f5e-0000-7000-8000-000000000001","agent":"chat/alice","state":"running""#;
+            format!(r#"{{{known},"submitted":"2026-11-24T10:00:00Z","prompt":"hello"{more}}}"#)
+                .parse::<State>()
+                .unwrap()
+        };
+        assert!(!state("").prompt_truncated);
+        assert!(state(r#","prompt_truncated":true"#).prompt_truncated);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Promises: who follows gets every event after the last one it has seen, in order, and none twice, whether the run is
 //! over or not; following, asking and listing change nothing; cancelling twice is no error.
-//! Bounded by: [`MOST`] runs on a page.
+//! Bounded by: [`MOST`] runs on a page, each with the beginning of its prompt only: some MiB at most.
 
 use bytes::Bytes;
 use http::request::Parts;

@@ -1,6 +1,7 @@
 //! How a run stands, as the JSON document that clients see.
 //!
-//! What is not known yet is not there: no `started` before its turn, no `ended` and no `problem` before its outcome.
+//! What is not known yet is not there: no `started` before its turn, no `ended` and no `problem` before its outcome. And
+//! `prompt_truncated` is there only where `prompt` is not all that was asked, as it may be in a list.
 
 use bytes::Bytes;
 use rookery_agents::archive::StateName;
@@ -32,6 +33,9 @@ impl Serialize for Shown<'_> {
             document.serialize_entry("place", &place)?;
         }
         document.serialize_entry("prompt", &state.prompt)?;
+        if state.prompt_cut {
+            document.serialize_entry("prompt_truncated", &true)?;
+        }
         document.serialize_entry("origin", &origin(&state.origin))?;
         if let Some((_, generation)) = state.started {
             document.serialize_entry("generation", &generation.0)?;
@@ -109,6 +113,13 @@ mod tests {
         {"run":"018f3f5e-0000-7000-8000-000000000001","agent":"chat/alice","state":"failed","prompt":"hello","origin":{"client":"127.0.0.1:9"},"generation":7,"submitted":"2026-11-24T19:30:00.000Z","started":"2026-11-24T19:30:01.000Z","ended":"2026-11-24T19:30:02.000Z","events":3,"problem":{"title":"Internal Server Error","status":500,"code":"failed","detail":"no","run":"018f3f5e-0000-7000-8000-000000000001"}}
         {"run":"018f3f5e-0000-7000-8000-000000000001","agent":"chat/alice","state":"cancelled","prompt":"hello","origin":{"client":"127.0.0.1:9"},"generation":7,"submitted":"2026-11-24T19:30:00.000Z","started":"2026-11-24T19:30:01.000Z","ended":"2026-11-24T19:30:02.000Z","events":3,"problem":{"title":"Conflict","status":409,"code":"cancelled","detail":"the run was cancelled; the agent did not stop by itself, so its instance was dropped","run":"018f3f5e-0000-7000-8000-000000000001","stop":"dropped"}}
         "#);
+    }
+
+    #[test]
+    fn a_prompt_that_was_cut_does_not_look_whole() {
+        let cut = RunState { prompt_cut: true, ..state(Standing::Running) };
+        let document = serde_json::to_string(&Shown(&cut)).unwrap();
+        assert!(document.contains(r#""prompt":"hello","prompt_truncated":true,"origin""#), "{document}");
     }
 
     #[test]

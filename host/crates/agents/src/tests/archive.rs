@@ -1,6 +1,6 @@
 //! What an archive changes: what is shown when, and how much is held in memory.
 
-use rookery_core::Generation;
+use rookery_core::{Generation, RunState};
 
 use super::*;
 use crate::archive::{Query, StateName};
@@ -223,6 +223,51 @@ async fn a_list_tells_of_live_runs_how_they_stand_now() {
     let queued = Query { state: Some(StateName::Queued), ..everything() };
     assert_eq!(host.directory.runs(queued).await.unwrap(), []);
     assert_eq!(listed[0].run, running.run);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_has_the_beginnings_of_prompts_and_a_state_the_whole_one() {
+    let long = |then: &str| format!("say {}, {then}", "é".repeat(10_000));
+    for archive in [Some(FakeArchive::new()), None] {
+        let host = match &archive {
+            Some(archive) => Host::archived(POLICY, archive),
+            None => Host::with_policy(POLICY),
+        };
+        if archive.is_some() {
+            host.run("bob", &long("count")).await;
+        }
+        let _running = begun(&host, "alice", &long("stuck")).await;
+        host.submit("alice", &long("count")).unwrap();
+        host.submit("carol", "stuck").unwrap();
+        settle().await;
+        let listed = host.directory.runs(everything()).await.unwrap();
+        assert_eq!(listed.len(), if archive.is_some() { 4 } else { 3 });
+        for listed in listed {
+            let whole = host.directory.state(listed.run).await.unwrap().unwrap();
+            assert_eq!((listed.prompt.as_str(), listed.prompt_cut), RunState::listed(&whole.prompt));
+            assert_eq!((listed.prompt_cut, whole.prompt_cut), (whole.prompt != "stuck", false));
+            assert_eq!(listed.standing, whole.standing);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ends_while_it_is_listed_has_the_beginning_of_its_prompt() {
+    let archive = FakeArchive::held();
+    let host = Host::archived(POLICY, &archive);
+    let run = host.submit("alice", &format!("say {}, take 1s", "é".repeat(10_000))).unwrap();
+    settle().await;
+    archive.commit();
+    let mut listing = std::pin::pin!(host.directory.runs(everything()));
+    archive.hold_lists();
+    assert!(listing.as_mut().now_or_never().is_none());
+    tokio::time::sleep(seconds(2)).await;
+    archive.commit();
+    assert_eq!(host.directory.unsettled_count(), 0);
+    archive.release_lists();
+    let listed = in_time(listing).await.unwrap();
+    assert_eq!((listed[0].run, listed[0].prompt_cut, listed[0].events), (run.run, true, 2));
+    assert_eq!(listed[0].standing, Standing::Ended(Outcome::Done));
 }
 
 #[tokio::test(start_paused = true)]

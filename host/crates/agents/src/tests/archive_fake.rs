@@ -23,6 +23,8 @@ pub(super) struct FakeArchive {
     readable: watch::Sender<bool>,
     /// This key is not looked up while it is here.
     stuck: watch::Sender<Option<String>>,
+    /// What is listed becomes ready only while this holds.
+    listed: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -70,6 +72,7 @@ impl FakeArchive {
             inner: Mutex::new(inner),
             readable: watch::Sender::new(true),
             stuck: watch::Sender::new(None),
+            listed: watch::Sender::new(true),
         })
     }
 
@@ -111,6 +114,15 @@ impl FakeArchive {
     /// From now on it can again.
     pub(super) fn recover(&self) {
         self.inner().fails = false;
+    }
+
+    /// Answers no list until it is told to; what it says is of now.
+    pub(super) fn hold_lists(&self) {
+        self.listed.send_replace(false);
+    }
+
+    pub(super) fn release_lists(&self) {
+        self.listed.send_replace(true);
     }
 
     pub(super) fn set_readable(&self, readable: bool) {
@@ -307,11 +319,27 @@ impl Archive for FakeArchive {
 
     fn list(&self, query: Query) -> BoxFuture<'static, Result<Vec<RunState>, ArchiveError>> {
         let archive = self.this.upgrade().expect("it was called");
+        let mut listed = self.listed.subscribe();
         async move {
-            let inner = archive.inner();
-            let matching = inner.runs.values().rev().map(Written::state);
-            Ok(matching.filter(|state| query.matches(state)).take(query.limit).collect())
+            let listing = archive.listing(&query);
+            let held = listed.wait_for(|listed| *listed).await;
+            held.map_err(|_| ArchiveError("gone".into()))?;
+            Ok(listing)
         }
         .boxed()
+    }
+}
+
+impl FakeArchive {
+    /// The runs that match as they stand in here.
+    fn listing(&self, query: &Query) -> Vec<RunState> {
+        let inner = self.inner();
+        let matching = inner.runs.values().rev().map(Written::state);
+        let matching = matching.filter(|state| query.matches(state)).take(query.limit);
+        let listed = matching.map(|state| {
+            let (prompt, prompt_cut) = RunState::listed(&state.prompt);
+            RunState { prompt: prompt.into(), prompt_cut, ..state }
+        });
+        listed.collect()
     }
 }

@@ -1,6 +1,7 @@
 //! Runs by the page.
 
 use rookery_agents::guest::Policy;
+use serde_json::json;
 
 use super::support::{Host, POLICY, bare, post};
 
@@ -77,6 +78,24 @@ async fn a_page_says_of_each_run_what_its_state_says() {
     let listed = host.ask(&bare("GET", "/runs", "")).await.json();
     assert_eq!(listed["runs"][0], host.state(&run).await);
     guest.done().await;
+}
+
+#[tokio::test]
+async fn a_long_prompt_is_cut_on_a_page_and_whole_in_its_state() {
+    let mut host = Host::keeping(POLICY).await;
+    let long = "long ".repeat(1_000);
+    let (run, guest) = host.begun(&long).await;
+    host.reaches(&run, "running").await;
+    let check = async || {
+        let page = host.ask(&bare("GET", "/runs", "")).await.json();
+        let (listed, whole) = (&page["runs"][0], host.state(&run).await);
+        assert_eq!((&listed["prompt"], &listed["prompt_truncated"]), (&json!(long[..1024]), &json!(true)));
+        assert_eq!((&whole["prompt"], &whole["prompt_truncated"]), (&json!(long), &json!(null)));
+    };
+    check().await;
+    guest.done().await;
+    host.reaches(&run, "done").await;
+    check().await;
 }
 
 #[tokio::test]

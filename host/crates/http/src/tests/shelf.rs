@@ -87,7 +87,10 @@ impl Archive for Shelf {
 
     fn list(&self, query: Query) -> Answer<Vec<RunState>> {
         let runs = self.runs.lock().unwrap();
-        let states = runs.values().rev().map(Kept::state).filter(|state| query.matches(state));
+        let states = runs.values().rev().map(Kept::state).filter(|state| query.matches(state)).map(|state| {
+            let (prompt, prompt_cut) = RunState::listed(&state.prompt);
+            RunState { prompt: prompt.into(), prompt_cut, ..state }
+        });
         ready(Ok(states.take(query.limit).collect())).boxed()
     }
 }
