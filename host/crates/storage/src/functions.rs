@@ -1,0 +1,84 @@
+//! SQLite's functions that can be made to take minutes in one step, done over so that they cannot.
+//!
+//! A step cannot be interrupted. SQLite's own search for a text of a MiB in one of two compares a MiB at every place, and
+//! its trimming looks for every letter in the whole list of letters.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use memchr::memmem;
+use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Error, ffi};
+
+use crate::database::ROW;
+
+/// Replaces them for this connection.
+pub(crate) fn replace(connection: &Connection) -> rusqlite::Result<()> {
+    let flags =
+        FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    connection.create_scalar_function("instr", 2, flags, |context| Ok(instr(context)))?;
+    connection.create_scalar_function("replace", 3, flags, |context| replaced(context))?;
+    for (name, start, end) in [("trim", true, true), ("ltrim", true, false), ("rtrim", false, true)] {
+        connection.create_scalar_function(name, 2, flags, move |context| Ok(trimmed(context, start, end)))?;
+    }
+    Ok(())
+}
+
+fn instr(context: &Context<'_>) -> Option<i64> {
+    let (text, part) = (context.get_raw(0), context.get_raw(1));
+    let bytes = matches!((text, part), (ValueRef::Blob(_), ValueRef::Blob(_)));
+    let (text, part) = (self::bytes(text)?, self::bytes(part)?);
+    let Some(at) = memmem::find(&text, &part) else { return Some(0) };
+    // Of a letter's bytes only the first counts.
+    let letters = |bytes: &[u8]| bytes.iter().filter(|byte| (**byte & 0xc0) != 0x80).count();
+    Some(if bytes { at } else { letters(&text[..at]) } as i64 + 1)
+}
+
+fn replaced(context: &Context<'_>) -> rusqlite::Result<Option<String>> {
+    let [text, part, by] = [0, 1, 2].map(|at| bytes(context.get_raw(at)));
+    let (Some(text), Some(part), Some(by)) = (text, part, by) else { return Ok(None) };
+    if part.is_empty() {
+        return Ok(Some(String::from_utf8_lossy(&text).into_owned()));
+    }
+    let mut result = Vec::new();
+    let mut rest = 0;
+    for at in memmem::find_iter(&text, &part) {
+        result.extend_from_slice(&text[rest..at]);
+        result.extend_from_slice(&by);
+        rest = at + part.len();
+        if result.len() > ROW {
+            return Err(Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_TOOBIG), None));
+        }
+    }
+    result.extend_from_slice(&text[rest..]);
+    Ok(Some(lossy(result)))
+}
+
+fn trimmed(context: &Context<'_>, start: bool, end: bool) -> Option<String> {
+    let (text, letters) = (bytes(context.get_raw(0))?, bytes(context.get_raw(1))?);
+    let (text, letters) = (String::from_utf8_lossy(&text), String::from_utf8_lossy(&letters));
+    let letters: HashSet<char> = letters.chars().collect();
+    let mut text = &*text;
+    if start {
+        text = text.trim_start_matches(|letter| letters.contains(&letter));
+    }
+    if end {
+        text = text.trim_end_matches(|letter| letters.contains(&letter));
+    }
+    Some(text.into())
+}
+
+/// A value as SQLite would write it down.
+fn bytes(value: ValueRef<'_>) -> Option<Cow<'_, [u8]>> {
+    Some(match value {
+        ValueRef::Null => return None,
+        ValueRef::Integer(number) => number.to_string().into_bytes().into(),
+        ValueRef::Real(number) => format!("{number:?}").into_bytes().into(),
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.into(),
+    })
+}
+
+fn lossy(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}

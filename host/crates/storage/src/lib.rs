@@ -1,0 +1,43 @@
+//! Keeps what agents keep: keys and SQL, one SQLite file per agent.
+//!
+//! Promises:
+//! - What is written between two [commits](Storage::commit) is kept, all of it or nothing; what is committed is there after
+//!   the process dies, and with [`Durability::Full`] after the machine does.
+//! - A call that fails has changed nothing, and what was written before it stands. SQLite does not promise that where a
+//!   statement is interrupted or finds no room; what stood before is written again then. Where that cannot be done
+//!   everything is answered with [`StorageError::Unavailable`] until the commit, which fails.
+//! - An agent reads and writes its own file and nothing else, whatever its SQL says; what it sees of a failure names no
+//!   path.
+//! - An agent that is closed is one file, [`<plugin>/<name>.db`](Databases). It can be copied while it is written.
+//!
+//! Bounded by, for each agent: the limit that [`Databases::agent`] is given, 2 MiB of cached pages, 32 prepared statements,
+//! and a schema of 512 KiB. For each statement: 100,000 bytes, 1,000 parameters of 2 MiB, two seconds, 64 MiB of memory, and
+//! [`RESULT_BYTES`] of rows.
+//!
+//! Everything here blocks: calls on [`Storage`] for at most a statement's time, those on [`Databases`] and
+//! [`Storage::close`] for as long as the disk takes.
+
+mod copies;
+mod database;
+mod databases;
+mod error;
+mod functions;
+mod keys;
+mod listing;
+mod names;
+mod rows;
+mod rules;
+mod schema;
+mod sql;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod transaction;
+mod watch;
+
+pub use crate::databases::{Databases, Durability};
+pub use crate::error::{FileError, SqlError, StorageError};
+pub use crate::keys::{Entry, Order, Page, Range};
+pub use crate::listing::Kept;
+pub use crate::rows::{RESULT_BYTES, Rows, Value};
+pub use crate::storage::Storage;

@@ -1,0 +1,316 @@
+//! The agent's own SQL.
+//!
+//! Promises: a statement that fails has changed nothing; one is one statement; it is held to the [rules](crate::rules) and
+//! to its time. What it finds is bounded by [`RESULT_BYTES`](crate::RESULT_BYTES).
+
+use std::time::Duration;
+
+use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::types::ValueRef;
+use rusqlite::{Batch, CachedStatement, Error, ErrorCode, Row, ffi};
+use tokio::time::Instant;
+
+use crate::database::{Database, HOSTS, is_full};
+use crate::error::{SqlError, StorageError, bound};
+use crate::rows::{Rows, Value};
+use crate::schema;
+use crate::storage::Storage;
+use crate::transaction::Write;
+use crate::watch::{Asking, Ended, Findings, MEMORY};
+
+/// A statement has at most so many bytes.
+pub(crate) const STATEMENT: usize = 100_000;
+/// And so many parameters.
+pub(crate) const PARAMETERS: usize = 1000;
+/// And may take so long.
+pub(crate) const TIME: Duration = Duration::from_secs(2);
+/// A text or blob has at most so many bytes.
+const VALUE: usize = 2 << 20;
+
+/// Statements up to so many bytes are kept prepared. What is longer is hardly asked twice, and takes memory.
+const KEPT: usize = 4096;
+
+/// What a statement did.
+pub(crate) struct Ran {
+    pub(crate) rows: Rows,
+    pub(crate) changed: u64,
+    pub(crate) findings: Findings,
+    pub(crate) took: Duration,
+}
+
+/// What kind of statement it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    writes: bool,
+    finds: bool,
+}
+
+impl Storage {
+    /// Runs one statement that changes something, with its parameters in order. Says how many rows it inserted, updated or
+    /// deleted.
+    ///
+    /// # Errors
+    ///
+    /// Any of [`SqlError`]; nothing has changed then.
+    pub fn execute(&mut self, statement: &str, parameters: &[Value]) -> Result<u64, SqlError> {
+        let kind = self.inspect(statement, parameters)?;
+        if !kind.writes && kind.finds {
+            return Err(SqlError::Invalid("this statement changes nothing: run it with `query`".into()));
+        }
+        self.run(kind, statement, parameters).map(|ran| ran.changed)
+    }
+
+    /// Runs one statement that finds rows: `SELECT`, or a change with `RETURNING`.
+    ///
+    /// # Errors
+    ///
+    /// Any of [`SqlError`]; nothing has changed then.
+    pub fn query(&mut self, statement: &str, parameters: &[Value]) -> Result<Rows, SqlError> {
+        let kind = self.inspect(statement, parameters)?;
+        if !kind.finds {
+            return Err(SqlError::Invalid("this statement finds no rows: run it with `execute`".into()));
+        }
+        self.run(kind, statement, parameters).map(|ran| ran.rows)
+    }
+
+    fn inspect(&mut self, statement: &str, parameters: &[Value]) -> Result<Kind, SqlError> {
+        check(statement, parameters)?;
+        let time = self.time;
+        let database = self.reading()?;
+        let asking = database.watch.guest(time);
+        let prepared = prepare(database, statement, &asking)?;
+        let expected = prepared.parameter_count();
+        if expected != parameters.len() {
+            let given = parameters.len();
+            return Err(SqlError::Invalid(format!("the statement has {expected} parameters, not {given}")));
+        }
+        let kind = Kind { writes: !prepared.readonly(), finds: prepared.column_count() > 0 };
+        put_back(prepared, statement, &asking.findings());
+        Ok(kind)
+    }
+
+    fn run(&mut self, kind: Kind, statement: &str, parameters: &[Value]) -> Result<Ran, SqlError> {
+        let time = self.time;
+        if !kind.writes {
+            return run(self.reading()?, statement, parameters, time);
+        }
+        let ran = self.change(true, |database| {
+            database.within_limit(|| {
+                let ran = run(database, statement, parameters, time)?;
+                if ran.findings.changes_schema {
+                    check_schema(database)?;
+                }
+                Ok(ran)
+            })
+        })?;
+        self.remember(size(statement, parameters), ran.took, || Write::Run {
+            statement: statement.into(),
+            parameters: parameters.into(),
+            changed: ran.changed,
+        });
+        Ok(ran)
+    }
+}
+
+/// Runs a statement as a guest's.
+pub(crate) fn run(
+    database: &Database,
+    statement: &str,
+    parameters: &[Value],
+    time: Duration,
+) -> Result<Ran, SqlError> {
+    let began = Instant::now();
+    let before = database.connection.total_changes();
+    let asking = database.watch.guest(time);
+    let mut prepared = prepare(database, statement, &asking)?;
+    let refused = |error| refused(database, &asking, error);
+    let columns = (0..prepared.column_count()).map(|at| prepared.column_name(at).map(Into::into));
+    let mut rows = Rows::new(columns.collect::<Result<_, _>>().map_err(refused)?)?;
+    for (at, value) in parameters.iter().enumerate() {
+        prepared.raw_bind_parameter(at + 1, value).map_err(refused)?;
+    }
+    let mut found = prepared.raw_query();
+    while let Some(row) = found.next().map_err(refused)? {
+        take(row, &mut rows)?;
+    }
+    drop(found);
+    let findings = asking.findings();
+    put_back(prepared, statement, &findings);
+    // SQLite leaves the number as it was where a statement is none of these three.
+    let counts = !findings.changes_schema && database.connection.total_changes() != before;
+    let changed = if counts { database.connection.changes() } else { 0 };
+    Ok(Ran { rows, changed, findings, took: began.elapsed() })
+}
+
+/// What remembering a statement takes, in bytes.
+pub(crate) fn size(statement: &str, parameters: &[Value]) -> usize {
+    statement.len() + parameters.iter().map(|value| size_of::<Value>() + value.len()).sum::<usize>()
+}
+
+/// What a failure of the host's own statement is, where it may be the guest's: an error in a constraint that was deferred.
+pub(crate) fn failure(database: &Database, error: Error) -> SqlError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation) => SqlError::Constraint(text(&error)),
+        _ => SqlError::Storage(database.failure(&error)),
+    }
+}
+
+fn check(statement: &str, parameters: &[Value]) -> Result<(), SqlError> {
+    if statement.len() > STATEMENT {
+        bound(format!("a statement has at most {STATEMENT} bytes, not {}", statement.len()))?;
+    }
+    if parameters.len() > PARAMETERS {
+        bound(format!("a statement has at most {PARAMETERS} parameters, not {}", parameters.len()))?;
+    }
+    if let Some(large) = parameters.iter().map(Value::len).find(|length| *length > VALUE) {
+        bound(format!("a text or blob has at most {VALUE} bytes (2 MiB), not {large}"))?;
+    }
+    // SQLite would take either of these for the end of the statement.
+    if statement.contains(HOSTS) || statement.contains('\0') {
+        return Err(SqlError::Invalid(format!("a statement contains no `{HOSTS}` and no byte 0")));
+    }
+    Ok(())
+}
+
+/// Prepares a guest's statement, or takes one that was. Is it one, and is it allowed?
+fn prepare<'a>(
+    database: &'a Database,
+    statement: &str,
+    asking: &Asking<'_>,
+) -> Result<CachedStatement<'a>, SqlError> {
+    let refused = |error| refused(database, asking, error);
+    // Asks for nothing and is nothing that SQLite would refuse before it runs.
+    if first_word(statement).eq_ignore_ascii_case("VACUUM") {
+        return Err(SqlError::Denied("VACUUM is not allowed: the host sees to the file's size".into()));
+    }
+    let end = |letter: char| letter == ';' || letter.is_whitespace();
+    // rusqlite prepares what follows a statement in order to say that there is something, and what follows that one, and so
+    // on, each on a stack frame of its own; so two are told apart before.
+    if statement.trim_end_matches(end).contains(';') {
+        let mut statements = Batch::new(&database.connection, statement);
+        let first = statements.next().map_err(refused)?;
+        if first.is_some() && statements.next().map_err(refused)?.is_some() {
+            return Err(SqlError::Invalid("one statement at a time".into()));
+        }
+    }
+    database.connection.prepare_cached(statement).map_err(refused)
+}
+
+/// Leaves a statement prepared for the next time, or not.
+fn put_back(prepared: CachedStatement<'_>, statement: &str, findings: &Findings) {
+    // What changes the schema is always prepared afresh, so that it is always known to.
+    if statement.len() > KEPT || findings.changes_schema {
+        prepared.discard();
+    }
+}
+
+/// The first word of a statement, after spaces and comments.
+fn first_word(statement: &str) -> &str {
+    let mut rest = statement;
+    loop {
+        rest = rest.trim_start_matches(|letter: char| letter == ';' || letter.is_whitespace());
+        let comment = if rest.starts_with("--") {
+            rest.split_once('\n')
+        } else if rest.starts_with("/*") {
+            rest.split_once("*/")
+        } else {
+            let end = rest.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(rest.len());
+            return &rest[..end];
+        };
+        match comment {
+            Some((_, after)) => rest = after,
+            None => return "",
+        }
+    }
+}
+
+fn take(row: &Row<'_>, rows: &mut Rows) -> Result<(), SqlError> {
+    let columns = rows.columns().len();
+    let mut bytes = size_of::<Vec<Value>>() + columns * size_of::<Value>();
+    let mut values = Vec::with_capacity(columns);
+    for at in 0..columns {
+        let value = row.get_ref(at).map_err(|error| SqlError::Invalid(error.to_string()))?;
+        if let ValueRef::Text(held) | ValueRef::Blob(held) = value {
+            bytes += held.len();
+        }
+        rows.afford(bytes)?;
+        values.push(match value {
+            ValueRef::Null => Value::Null,
+            ValueRef::Integer(number) => Value::Integer(number),
+            ValueRef::Real(number) => Value::Real(number),
+            ValueRef::Blob(held) => Value::Blob(held.into()),
+            ValueRef::Text(held) => Value::Text(utf8(held, &rows.columns()[at])?),
+        });
+    }
+    rows.push(values, bytes);
+    Ok(())
+}
+
+/// SQLite keeps any bytes as a text; there is no such text here.
+fn utf8(bytes: &[u8], column: &str) -> Result<String, SqlError> {
+    String::from_utf8(bytes.into()).map_err(|_| {
+        SqlError::Invalid(format!(
+            "a text in the column `{column}` is not UTF-8: ask for it AS BLOB with CAST"
+        ))
+    })
+}
+
+fn check_schema(database: &Database) -> Result<(), SqlError> {
+    let fault = schema::fault(&database.connection);
+    match fault.map_err(|error| database.failure(&error))? {
+        Some(fault) => Err(SqlError::Denied(fault)),
+        None => Ok(()),
+    }
+}
+
+/// What a failure of the guest's statement is.
+fn refused(database: &Database, asking: &Asking<'_>, error: Error) -> SqlError {
+    let findings = asking.findings();
+    if let Some(denied) = findings.denied {
+        return SqlError::Denied(denied);
+    }
+    match findings.ended {
+        Some(Ended::TooSlow) => return SqlError::TooSlow,
+        Some(Ended::TooMuchMemory) => return out_of_memory(),
+        None => {}
+    }
+    let Some(code) = error.sqlite_error() else {
+        return SqlError::Invalid(match error {
+            Error::MultipleStatement => "one statement at a time".into(),
+            Error::Empty => "there is no statement".into(),
+            other => other.to_string(),
+        });
+    };
+    match code.code {
+        ErrorCode::ConstraintViolation => SqlError::Constraint(text(&error)),
+        ErrorCode::TooBig => StorageError::OutOfBounds("a row is at most 2 MiB".into()).into(),
+        ErrorCode::OutOfMemory => out_of_memory(),
+        // SQLite's word for an error in the statement.
+        ErrorCode::Unknown if code.extended_code & 0xff == ffi::SQLITE_ERROR => {
+            SqlError::Invalid(text(&error))
+        }
+        ErrorCode::TypeMismatch
+        | ErrorCode::ParameterOutOfRange
+        | ErrorCode::DatabaseLocked
+        | ErrorCode::SchemaChanged
+        | ErrorCode::OperationAborted
+        | ErrorCode::AuthorizationForStatementDenied => SqlError::Invalid(text(&error)),
+        // A full-text index over the agent's own table that does not fit what is in it: the file is sound.
+        _ if code.extended_code == ffi::SQLITE_CORRUPT_VTAB => SqlError::Invalid(text(&error)),
+        _ if is_full(&error) => StorageError::Full.into(),
+        _ => database.unusable(&error).into(),
+    }
+}
+
+fn out_of_memory() -> SqlError {
+    let most = MEMORY >> 20;
+    StorageError::OutOfBounds(format!("a statement may use {most} MiB of memory")).into()
+}
+
+/// What SQLite says, without the statement that rusqlite would repeat.
+fn text(error: &Error) -> String {
+    match error {
+        Error::SqliteFailure(_, Some(text)) | Error::SqlInputError { msg: text, .. } => text.clone(),
+        other => other.to_string(),
+    }
+}

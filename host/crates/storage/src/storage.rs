@@ -1,0 +1,252 @@
+//! What one agent keeps: one transaction after another, on a file that is opened when it is first needed.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rookery_core::AgentId;
+
+use crate::database::{self, Database};
+use crate::error::{FileError, SqlError, StorageError};
+use crate::transaction::{Redo, Transaction, Write};
+use crate::{Durability, keys, sql};
+
+/// What one agent keeps. Whoever has it is the only one who writes.
+///
+/// Nothing is opened until something is asked for, and no file is made until something is written. Dropping it undoes
+/// what was not committed; [`close`](Storage::close) also leaves everything in one file and says if that failed.
+pub struct Storage {
+    agent: AgentId,
+    path: PathBuf,
+    durability: Durability,
+    limit: u64,
+    /// How long a statement of the guest may take.
+    pub(crate) time: Duration,
+    open: Open,
+    transaction: Transaction,
+}
+
+enum Open {
+    Not,
+    /// The agent has no file: this is what it would read from an empty one.
+    Blank(Database),
+    File(Database),
+}
+
+/// What everything is answered between the loss of a transaction and its end.
+const LOST: &str = "what was written since the last commit had to be undone with a statement that failed";
+
+impl Storage {
+    pub(crate) fn new(agent: AgentId, path: PathBuf, durability: Durability, limit: u64) -> Self {
+        let (open, transaction) = (Open::Not, Transaction::None);
+        Self { agent, path, durability, limit, time: sql::TIME, open, transaction }
+    }
+
+    /// Keeps what was written since the last time, all of it or nothing. Costs nothing where nothing was written.
+    ///
+    /// # Errors
+    ///
+    /// [`SqlError::Constraint`] where one that is deferred does not hold, or any of [`StorageError`]. Nothing of what was
+    /// written since the last time is kept then, and the next write begins anew.
+    pub fn commit(&mut self) -> Result<(), SqlError> {
+        match std::mem::replace(&mut self.transaction, Transaction::None) {
+            Transaction::None => return Ok(()),
+            Transaction::Lost => return Err(StorageError::Unavailable(LOST.into()).into()),
+            Transaction::Open(_) => {}
+        }
+        let Open::File(database) = &self.open else { return Ok(()) };
+        database.run("COMMIT /*rookery*/").map_err(|error| {
+            let error = sql::failure(database, error);
+            undo_all(database);
+            error
+        })
+    }
+
+    /// Undoes what was written since the last commit.
+    pub fn rollback(&mut self) {
+        if let (Transaction::Open(_), Open::File(database)) = (&self.transaction, &self.open) {
+            undo_all(database);
+        }
+        self.transaction = Transaction::None;
+    }
+
+    /// Undoes what was not committed, puts everything into the one file, and lets go of it. Waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Unavailable`] where that failed. What was committed is still there, in two files.
+    pub fn close(mut self) -> Result<(), StorageError> {
+        self.rollback();
+        match std::mem::replace(&mut self.open, Open::Not) {
+            Open::File(database) => database.close().map_err(|error| database::unusable(&self.agent, &error)),
+            Open::Not | Open::Blank(_) => Ok(()),
+        }
+    }
+
+    /// What is there, for reading.
+    pub(crate) fn reading(&mut self) -> Result<&Database, StorageError> {
+        if let Transaction::Lost = self.transaction {
+            return Err(StorageError::Unavailable(LOST.into()));
+        }
+        if let Open::Not = self.open {
+            self.open = if self.has_file() {
+                Open::File(self.open_file()?)
+            } else {
+                let blank = Database::blank(&self.agent);
+                Open::Blank(blank.map_err(|error| database::unusable(&self.agent, &error))?)
+            };
+        }
+        match &self.open {
+            Open::File(database) | Open::Blank(database) => Ok(database),
+            Open::Not => Err(database::unusable(&self.agent, &"it was opened and is not open")),
+        }
+    }
+
+    /// Changes something: all that `write` does or nothing, whatever becomes of the transaction later. `several` is whether
+    /// it takes more than one statement of a kind that SQLite undoes by itself.
+    pub(crate) fn change<T>(
+        &mut self,
+        several: bool,
+        write: impl FnOnce(&Database) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        let began = self.begin()?;
+        let Open::File(database) = &self.open else {
+            return Err(database::unusable(&self.agent, &"it was opened and is not open").into());
+        };
+        // What begins the transaction is undone with it.
+        let fenced = several && !began;
+        let fence = |statement| {
+            let run = if fenced { database.run(statement) } else { Ok(()) };
+            run.map_err(|error| sql::failure(database, error))
+        };
+        let written = fence("SAVEPOINT one /*rookery*/").and_then(|()| write(database));
+        let written = written.and_then(|written| fence("RELEASE one /*rookery*/").map(|()| written));
+        if written.is_err() {
+            self.undo(began, fenced);
+        }
+        written
+    }
+
+    /// Remembers what was written, so that it can be written again.
+    pub(crate) fn remember(&mut self, bytes: usize, time: Duration, write: impl FnOnce() -> Write) {
+        if let Transaction::Open(redo) = &mut self.transaction {
+            redo.remember(bytes, time, write);
+        }
+    }
+
+    /// Whether there is a file to read from.
+    pub(crate) fn has_file(&self) -> bool {
+        match self.open {
+            Open::File(_) => true,
+            Open::Blank(_) => false,
+            Open::Not => fs::metadata(&self.path).is_ok_and(|file| file.len() > 0),
+        }
+    }
+
+    /// Begins a transaction if there is none; says whether it did.
+    fn begin(&mut self) -> Result<bool, StorageError> {
+        match self.transaction {
+            Transaction::Open(_) => return Ok(false),
+            Transaction::Lost => return Err(StorageError::Unavailable(LOST.into())),
+            Transaction::None => {}
+        }
+        if !matches!(self.open, Open::File(_)) {
+            if !self.has_file() {
+                database::create(&self.path, &self.agent, self.durability)
+                    .map_err(|error| self.unusable_file(&error))?;
+            }
+            self.open = Open::File(self.open_file()?);
+        }
+        let database = self.reading()?;
+        // At once and not at the first write: nobody else writes, so it is as cheap, and it cannot fail later on.
+        database.run("BEGIN IMMEDIATE /*rookery*/").map_err(|error| database.failure(&error))?;
+        self.transaction = Transaction::Open(Redo::new());
+        Ok(true)
+    }
+
+    /// Undoes what a call did that failed.
+    fn undo(&mut self, began: bool, fenced: bool) {
+        let Open::File(database) = &self.open else { return };
+        // SQLite has undone everything where a statement that writes is interrupted, or finds no room.
+        if database.connection.is_autocommit() {
+            if !began {
+                return self.redo();
+            }
+        } else if began {
+            undo_all(database);
+        } else if fenced {
+            let undone = database.run("ROLLBACK TO one /*rookery*/");
+            if undone.and_then(|()| database.run("RELEASE one /*rookery*/")).is_err() {
+                undo_all(database);
+                self.transaction = Transaction::Lost;
+            }
+        }
+        if began {
+            self.transaction = Transaction::None;
+        }
+    }
+
+    /// Writes once more what stood before the call, or declares it lost.
+    fn redo(&mut self) {
+        let transaction = std::mem::replace(&mut self.transaction, Transaction::Lost);
+        let (Open::File(database), Transaction::Open(redo)) = (&self.open, transaction) else { return };
+        let Some(writes) = redo.writes() else { return };
+        let mut again = Redo::new();
+        let repeated = database.run("BEGIN IMMEDIATE /*rookery*/").is_ok()
+            && writes.into_iter().all(|write| repeat(database, write, self.time, &mut again).is_some());
+        if repeated {
+            self.transaction = Transaction::Open(again);
+        } else {
+            undo_all(database);
+        }
+    }
+
+    fn open_file(&self) -> Result<Database, StorageError> {
+        Database::open(&self.path, &self.agent, self.durability, self.limit)
+            .map_err(|error| self.unusable_file(&error))
+    }
+
+    fn unusable_file(&self, error: &FileError) -> StorageError {
+        match error {
+            FileError::Io { error, .. } if error.kind() == std::io::ErrorKind::StorageFull => {
+                StorageError::Full
+            }
+            FileError::Database { error, .. } if database::is_full(error) => StorageError::Full,
+            error => database::unusable(&self.agent, error),
+        }
+    }
+}
+
+/// None where it did not go as it did the first time.
+fn repeat(database: &Database, write: Write, time: Duration, again: &mut Redo) -> Option<()> {
+    match &write {
+        Write::Set { key, value } => {
+            keys::set(database, key, value).ok()?;
+            again.remember(key.len() + value.len(), Duration::ZERO, || write);
+        }
+        Write::Delete { key } => {
+            keys::delete(database, key).ok()?;
+            again.remember(key.len(), Duration::ZERO, || write);
+        }
+        Write::Run { statement, parameters, changed } => {
+            // Prepared afresh it is told what the statement and its triggers ask for.
+            database.connection.flush_prepared_statement_cache();
+            let ran = sql::run(database, statement, parameters, time).ok()?;
+            if ran.findings.fickle || ran.changed != *changed {
+                return None;
+            }
+            again.remember(sql::size(statement, parameters), ran.took, || write);
+        }
+    }
+    Some(())
+}
+
+fn undo_all(database: &Database) {
+    if database.connection.is_autocommit() {
+        return;
+    }
+    if let Err(error) = database.run("ROLLBACK /*rookery*/") {
+        // The next one who begins a transaction is told that it cannot be.
+        tracing::error!(%error, "a transaction could not be undone");
+    }
+}
