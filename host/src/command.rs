@@ -101,7 +101,7 @@ struct Serving {
     /// How many finished runs are kept of each agent
     #[arg(long, value_name = "COUNT", env = "ROOKERY_KEEP_RUNS", default_value_t = 1_000, value_parser = at_least_one)]
     keep_runs: usize,
-    /// What committed runs survive: `normal` the end of the process, `full` that of the machine
+    /// What committed runs and agents' storage survive: `normal` the end of the process, `full` that of the machine
     #[arg(long, value_name = "LEVEL", env = "ROOKERY_DURABILITY", default_value = "normal")]
     durability: Durability,
     /// How long chunks may be on the wire before they are committed, at most 40ms
@@ -272,7 +272,12 @@ fn config(folder: &std::path::Path, serving: Serving, threads: usize) -> Config 
     Config {
         folder: folder.to_owned(),
         runs,
-        data: serving.data,
+        durability: match serving.durability {
+            Durability::Normal => rookery_storage::Durability::Normal,
+            Durability::Full => rookery_storage::Durability::Full,
+        },
+        storage: serving.data.join("agents"),
+        code: serving.data.join("code"),
         listen: serving.listen,
         limits: Limits {
             runs: serving.max_runs,
@@ -345,6 +350,7 @@ fn hinted(error: crate::StartError) -> anyhow::Error {
         }
         crate::StartError::Folder(error) => error.hint(),
         crate::StartError::Runs(error) => error.hint(),
+        crate::StartError::Storage(error) => error.hint().into(),
         crate::StartError::Engine(EngineError::Cache(..)) => {
             "name a folder that this user may write to with --data".into()
         }

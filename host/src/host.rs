@@ -13,6 +13,7 @@ use rookery_agents::archive::Archive;
 use rookery_agents::{Archiving, Directory, Limits};
 use rookery_engine::{Engine, EngineError};
 use rookery_outgoing::{Client, ClientSettings};
+use rookery_storage::{Databases, Durability, FileError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -31,12 +32,16 @@ const LAST_BYTES: Duration = Duration::from_secs(5);
 pub struct Config {
     /// The plugins.
     pub folder: PathBuf,
-    /// What the host keeps between starts.
-    pub data: PathBuf,
+    /// What agents keep.
+    pub storage: PathBuf,
+    /// Compiled code, which can be made again.
+    pub code: PathBuf,
     /// Where clients come in; port 0 takes any free one.
     pub listen: SocketAddr,
     /// What it may hold.
     pub limits: Limits,
+    /// What a commit of an agent's storage survives.
+    pub durability: Durability,
     /// Where and how runs are kept. None keeps a run only until it has ended and was read.
     pub runs: Option<Keeping>,
     /// How it speaks to clients.
@@ -70,6 +75,9 @@ pub enum StartError {
     /// The runs that were kept cannot be opened.
     #[error(transparent)]
     Runs(#[from] rookery_archive::OpenError),
+    /// The folder of agents' storage cannot be made.
+    #[error(transparent)]
+    Storage(#[from] FileError),
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
@@ -106,8 +114,9 @@ impl Host {
 
         let runs = open(config.runs).await?;
         let settings = rookery_engine::Settings {
-            cache: config.data.join("code"),
+            cache: config.code,
             threads: config.threads,
+            storage: Databases::open(config.storage, config.durability)?,
             live: config.limits.live,
         };
         let engine = Engine::new(settings, Client::new(config.outgoing))?;

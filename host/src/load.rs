@@ -102,6 +102,7 @@ fn source(file: PluginFile) -> Source {
         digest: file.digest,
         config: sidecar.config,
         memory: ByteSize(sidecar.limits.memory),
+        storage: ByteSize(sidecar.limits.storage),
         policy: Policy {
             queue: sidecar.runs.queue,
             deadline: sidecar.runs.deadline,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct TestHost {
 /// What a test's host shall be like.
 pub struct TestHostBuilder {
     folder: TempDir,
-    runs: TempDir,
+    data: TempDir,
     environment: HashMap<String, String>,
     config: Config,
 }
@@ -41,20 +41,22 @@ impl TestHost {
 
     /// A host that is still to be described.
     pub fn builder() -> TestHostBuilder {
-        let (folder, runs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let config = Config {
             folder: folder.path().to_owned(),
-            // Shared by all tests: what it holds, compiled code, is the same for all of them.
-            data: guests::target().join("test-data"),
+            // Shared by all tests, for which it is the same.
+            code: guests::target().join("test-data/code"),
+            storage: data.path().join("agents"),
+            durability: rookery_storage::Durability::Normal,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             limits: Limits { runs: 16_384, live: 1_000, prompts: 256 << 20, unread: 512 << 20 },
-            runs: Some(Keeping { settings: rookery_archive::Settings::new(runs.path()), strict: false }),
+            runs: Some(Keeping { settings: rookery_archive::Settings::new(data.path()), strict: false }),
             http: rookery_http::Settings::default(),
             outgoing: rookery_outgoing::ClientSettings::default(),
             environment: Arc::new(|_| None),
             threads: 2,
         };
-        TestHostBuilder { folder, runs, environment: HashMap::new(), config }
+        TestHostBuilder { folder, data, environment: HashMap::new(), config }
     }
 
     /// Where clients come in.
@@ -115,15 +117,18 @@ impl TestHostBuilder {
     }
 
     /// Keeps compiled code in this folder.
-    pub fn data(self, folder: impl Into<PathBuf>) -> Self {
+    pub fn code(self, folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
-        self.config(|config| config.data = folder)
+        self.config(|config| config.code = folder)
     }
 
-    /// Keeps its runs in this folder, so that another host can come back to them.
-    pub fn runs(self, folder: impl Into<PathBuf>) -> Self {
+    /// Keeps its runs and its agents' storage in this folder, so that another host can come back to them.
+    pub fn data(self, folder: &Path) -> Self {
         let settings = rookery_archive::Settings::new(folder);
-        self.config(|config| config.runs = Some(Keeping { settings, strict: false }))
+        self.config(|config| {
+            config.runs = Some(Keeping { settings, strict: false });
+            config.storage = folder.join("agents");
+        })
     }
 
     /// Starts the host.
@@ -131,7 +136,7 @@ impl TestHostBuilder {
         let environment = self.environment;
         self.config.environment = Arc::new(move |name| environment.get(name).cloned());
         let host = Host::start(self.config, |_| {}).await.unwrap();
-        TestHost { address: host.address(), host, _folders: (self.folder, self.runs) }
+        TestHost { address: host.address(), host, _folders: (self.folder, self.data) }
     }
 }
 

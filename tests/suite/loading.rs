@@ -55,12 +55,12 @@ async fn an_agent_reads_the_plain_values_of_its_sidecar() {
 }
 
 async fn serves(folder: &Path) {
-    let host = TestHost::builder().plugin("echo", "").data(folder).start().await;
+    let host = TestHost::builder().plugin("echo", "").code(folder).start().await;
     assert_eq!(host.client().text("echo/x", "hello").await, "hello");
 }
 
 fn code(folder: &Path) -> Vec<std::path::PathBuf> {
-    std::fs::read_dir(folder.join("code")).unwrap().map(|entry| entry.unwrap().path()).collect()
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,4 +13,5 @@ mod program;
 mod promises;
 mod runs;
 mod sleep;
+mod storage;
 mod stream;

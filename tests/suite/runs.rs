@@ -46,25 +46,25 @@ async fn a_thousand_readers_of_one_run_all_see_all_of_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finished_run_replays_byte_for_byte_after_a_restart() {
-    let runs = tempfile::tempdir().unwrap();
+    let data = tempfile::tempdir().unwrap();
     let first = {
-        let host = TestHost::builder().plugin("talker", "").runs(runs.path()).start().await;
+        let host = TestHost::builder().plugin("talker", "").data(data.path()).start().await;
         let mut stream = host.client().prompt("talker/x", "kinds").await;
         let run = stream.run();
         let body = stream.rest().await.to_owned();
         host.drain(Duration::from_secs(5)).await;
         (run, body)
     };
-    let host = TestHost::builder().plugin("talker", "").runs(runs.path()).start().await;
+    let host = TestHost::builder().plugin("talker", "").data(data.path()).start().await;
     assert_eq!(follow(&host.client(), &first.0, 0).await.whole().await.body, first.1);
     assert_eq!(host.client().state(&first.0).await["state"], "done");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_names_one_run_also_after_a_restart() {
-    let runs = tempfile::tempdir().unwrap();
+    let data = tempfile::tempdir().unwrap();
     let headers = [("idempotency-key", "k1"), ("content-type", "text/plain"), ("accept", "application/json")];
-    let builder = || TestHost::builder().plugin("counter", "").runs(runs.path());
+    let builder = || TestHost::builder().plugin("counter", "").data(data.path());
     let host = builder().start().await;
     let ask = |client: Client, prompt: &'static str| async move {
         client.send(Method::POST, "/agents/counter/x", &headers, prompt).await.whole().await

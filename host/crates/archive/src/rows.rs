@@ -294,7 +294,7 @@ pub(crate) fn stop(name: &str) -> Result<Stop, Damaged> {
 
 const STOPS: [Stop; 3] = [Stop::BeforeStart, Stop::Returned, Stop::Dropped];
 
-pub(crate) const CODES: [Code; 19] = [
+pub(crate) const CODES: [Code; 20] = [
     Code::Rejected,
     Code::Unavailable,
     Code::Failed,
@@ -314,6 +314,7 @@ pub(crate) const CODES: [Code; 19] = [
     Code::KeyReused,
     Code::InstanceLost,
     Code::Stalled,
+    Code::NotStored,
 ];
 
 fn time(millis: i64) -> SystemTime {
@@ -423,6 +424,7 @@ mod tests {
             Code::KeyReused => 16,
             Code::InstanceLost => 17,
             Code::Stalled => 18,
+            Code::NotStored => 19,
         };
         for (at, known) in CODES.into_iter().enumerate() {
             assert_eq!(place(known), at);

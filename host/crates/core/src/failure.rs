@@ -27,6 +27,8 @@ pub enum Code {
     InstanceLost,
     /// What the run waited for outside fell silent.
     Stalled,
+    /// What the agent wrote to its storage could not be kept.
+    NotStored,
     /// The run was cancelled.
     Cancelled,
     /// The agent is busy, and its plugin wants one run at a time.
@@ -60,6 +62,7 @@ impl Code {
             Code::Interrupted => "interrupted",
             Code::InstanceLost => "instance-lost",
             Code::Stalled => "stalled",
+            Code::NotStored => "not-stored",
             Code::Cancelled => "cancelled",
             Code::Busy => "busy",
             Code::KeyReused => "key-reused",

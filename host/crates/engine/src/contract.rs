@@ -16,7 +16,10 @@ mod generated {
             "rookery:agent/output.[method]reply.write": store | trappable,
         },
         exports: { default: async | store },
-        with: { "rookery:agent/output.reply": rookery_agents::Reply },
+        with: {
+            "rookery:agent/output.reply": rookery_agents::Reply,
+            "rookery:agent/sql.rows": rookery_storage::Rows,
+        },
     });
 }
 
@@ -35,13 +38,16 @@ mod optional {
 pub(crate) use generated::rookery::agent::types;
 
 use generated::rookery::agent::{identity, output};
+pub(crate) use generated::rookery::agent::{sql, storage};
 pub(crate) use optional::LifecyclePre;
 
 /// Links the contract's imports.
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     types::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     identity::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    output::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+    output::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    storage::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    sql::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
 
 /// Checks that a component exports what every plugin must. An error says what it lacks.
@@ -66,6 +72,7 @@ impl output::HostReplyWithStore<State> for HasSelf<State> {
         chunk: types::Chunk,
     ) -> wasmtime::Result<Result<(), output::Refusal>> {
         let state = access.get();
+        state.gate.pass()?;
         let reply = state.table.get(&reply)?;
         let written = reply.write(chunk.into()).map_err(Into::into);
         if !reply.has_room() {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rookery_outgoing::Client;
+use rookery_storage::Databases;
 use wasmtime::component::Linker;
 use wasmtime::{Config, PoolingAllocationConfig};
 use wasmtime_wasi_config::WasiConfig;
@@ -23,6 +24,8 @@ pub struct Settings {
     pub cache: PathBuf,
     /// How many threads poll guests; see [`crate::Engine`].
     pub threads: usize,
+    /// What agents keep.
+    pub storage: Databases,
     /// How many instances may be live at once, where the system has room for so many; see [`Engine::live`].
     pub live: usize,
 }
@@ -47,6 +50,7 @@ pub struct Engine {
     pub(crate) linker: Linker<State>,
     pub(crate) turns: Turns,
     pub(crate) client: Client,
+    pub(crate) storage: Databases,
     live: usize,
     cache: Cache,
     _ticker: Ticker,
@@ -68,7 +72,8 @@ impl Engine {
         let ticker = Ticker::start(&engine).map_err(|error| EngineError::Start(error.to_string()))?;
         let linker = linker(&engine).map_err(start)?;
         let turns = Turns::new(&ticker, settings.threads);
-        Ok(Arc::new(Self { engine, linker, turns, client, live, cache, _ticker: ticker }))
+        let storage = settings.storage;
+        Ok(Arc::new(Self { engine, linker, turns, client, storage, live, cache, _ticker: ticker }))
     }
 
     /// How many instances can be live at once: what was asked for, or what there is room for.

@@ -45,8 +45,10 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.instance("wasi:http/outgoing-handler@0.2.12")?.func_wrap("handle", handle)
 }
 
-/// Notes which run opens a request. What follows in the same step of the guest is that request.
+/// Notes which run opens a request, and what it has written before that. What follows in the same step of the guest is
+/// that request.
 fn note(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<()> {
+    store.data().gate.pass()?;
     let run = tasks::current(store.as_context_mut())?;
     store.data_mut().outgoing.opening = run;
     Ok(())

@@ -3,18 +3,20 @@
 //! Ends when: the guest traps, or the future is dropped; dropping it drops the store with everything in it.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::Poll;
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use rookery_agents::guest::{Ask, Call, Instance, Work};
-use rookery_core::{ByteSize, Code, Failure};
+use rookery_core::{AgentId, ByteSize, Code, Failure};
 use tokio::sync::mpsc;
 use wasmtime::component::Accessor;
 use wasmtime::{AsContextMut, Store};
 
 use crate::exports::{Calls, Handle};
+use crate::gate::{Closes, Gate, NotKept};
 use crate::state::State;
 use crate::tasks::Running;
 use crate::turns::Turn;
@@ -24,12 +26,15 @@ pub(crate) struct Launched {
     pub(crate) store: Store<State>,
     pub(crate) calls: Calls,
     pub(crate) turn: Turn,
+    pub(crate) gate: Gate,
+    pub(crate) closes: Closes,
     pub(crate) memory: ByteSize,
 }
 
 impl Instance for Launched {
     fn drive(self: Box<Self>, asked: mpsc::Receiver<Ask>, work: Work) -> BoxFuture<'static, Failure> {
-        let Self { mut store, calls, turn, memory } = *self;
+        let Self { mut store, calls, turn, gate, closes, memory } = *self;
+        let (agent, midway) = (store.data().agent.clone(), turn.clone());
         let driving = async move {
             let ended = store.run_concurrent(async |guest| serve(guest, calls, asked, work).await).await;
             match ended.flatten() {
@@ -37,7 +42,18 @@ impl Instance for Launched {
                 Err(error) => trapped(&error, store.data(), memory),
             }
         };
-        Box::pin(turn.polls(driving))
+        let mut driving = turn.polls(driving);
+        Box::pin(poll_fn(move |cx| {
+            let _ = &closes;
+            let polled = Pin::new(&mut driving).poll(cx);
+            // A guest that waits has come to an await, unless it was stopped on the way to one.
+            if polled.is_pending() && !midway.is_midway() {
+                if let Err(error) = gate.pass() {
+                    return Poll::Ready(not_kept(&agent, &error));
+                }
+            }
+            polled
+        }))
     }
 }
 
@@ -67,6 +83,7 @@ async fn serve(
             Next::Asked(Some(Ask::Sleep(asleep))) => {
                 if let Some(lifecycle) = calls.lifecycle {
                     lifecycle.sleep.call_concurrent(guest, ()).await?;
+                    guest.with(|mut access| access.get().gate.pass())?;
                 }
                 let _ = asleep.send(());
             }
@@ -93,7 +110,10 @@ async fn make(guest: &Accessor<State>, handle: Handle, call: Call) -> wasmtime::
     })?;
     let task = begun.task();
     let (returned,) = handle.finish_call_concurrent(guest, begun).await?;
-    guest.with(|mut access| access.get().tasks.end(task));
+    guest.with(|mut access| {
+        access.get().tasks.end(task);
+        access.get().gate.pass()
+    })?;
     // Nobody listens any more where the run was given up in the meantime.
     let _ = answer.send(returned.map_err(Into::into));
     Ok(())
@@ -109,10 +129,20 @@ pub(crate) fn trapped(error: &wasmtime::Error, state: &State, memory: ByteSize) 
             format!("agent `{}` was stopped: it needs more than {memory} of memory; {hint}", state.agent);
         return Failure::new(Code::MemoryExceeded, message);
     }
+    if let Some(error) = error.downcast_ref::<NotKept>() {
+        return not_kept(&state.agent, error);
+    }
     let why = match error.downcast_ref::<wasmtime::Trap>() {
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),
     };
     let message = format!("agent `{}` trapped: {why}; its next run meets a new instance", state.agent);
     Failure::new(Code::Trapped, message)
+}
+
+/// Nothing of it has left the agent.
+fn not_kept(agent: &AgentId, error: &NotKept) -> Failure {
+    tracing::warn!(%agent, "stopped: {error}");
+    let message = format!("agent `{agent}` was stopped: {error}; its next run meets a new instance");
+    Failure::new(Code::NotStored, message)
 }

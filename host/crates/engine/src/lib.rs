@@ -9,12 +9,14 @@ mod contract;
 mod engine;
 mod error;
 mod exports;
+mod gate;
 mod http;
 mod instance;
 mod memory;
 mod plugin;
 mod state;
 mod stdio;
+mod storage;
 mod tasks;
 mod turns;
 

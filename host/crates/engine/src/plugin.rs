@@ -14,6 +14,7 @@ use wasmtime_wasi_config::WasiConfigVariables;
 use crate::engine::Engine;
 use crate::error::LoadError;
 use crate::exports::Exports;
+use crate::gate::Gate;
 use crate::http::Outgoing;
 use crate::instance::{Launched, trapped};
 use crate::memory::Memory;
@@ -32,6 +33,8 @@ pub struct Source {
     pub config: BTreeMap<String, String>,
     /// What linear memories and tables of one instance may take together.
     pub memory: ByteSize,
+    /// What one agent may keep.
+    pub storage: ByteSize,
     /// How runs are served.
     pub policy: Policy,
     /// What may be reached over HTTP.
@@ -52,6 +55,7 @@ struct Inner {
     digest: String,
     policy: Policy,
     memory: ByteSize,
+    storage: ByteSize,
     config: Arc<WasiConfigVariables>,
     caller: Caller,
 }
@@ -72,6 +76,7 @@ impl Loaded {
             digest: source.digest,
             policy: source.policy,
             memory: source.memory,
+            storage: source.storage,
             config: Arc::new(source.config.into_iter().collect()),
             caller,
         })))
@@ -107,7 +112,9 @@ impl Inner {
     async fn launch(&self, agent: AgentId) -> Result<Box<dyn Instance>, Failure> {
         let limit = usize::try_from(self.memory.0).unwrap_or(usize::MAX);
         let outgoing = Outgoing::new(&self.caller, &agent);
-        let state = State::new(agent, Memory::new(limit), outgoing, self.config.clone());
+        let gate = Gate::new(self.engine.storage.agent(&agent, self.storage.0));
+        let closes = gate.closes();
+        let state = State::new(agent, Memory::new(limit), outgoing, gate.clone(), self.config.clone());
         let mut store = Store::new(&self.engine.engine, state);
         store.limiter(|state| &mut state.memory);
         let turn = self.engine.turns.apply(&mut store, |_| None);
@@ -116,6 +123,7 @@ impl Inner {
             let calls = self.exports.load(&mut store, &instance)?;
             if let Some(lifecycle) = calls.lifecycle {
                 store.run_concurrent(async |guest| lifecycle.wake.call_concurrent(guest, ()).await).await??;
+                store.data().gate.pass()?;
             }
             Ok(calls)
         };
@@ -124,7 +132,7 @@ impl Inner {
         match launched {
             Ok(calls) => {
                 let turn = self.engine.turns.apply(&mut store, held);
-                Ok(Box::new(Launched { store, calls, turn, memory: self.memory }))
+                Ok(Box::new(Launched { store, calls, turn, gate, closes, memory: self.memory }))
             }
             Err(error) => Err(self.not_launched(&error, store.data())),
         }
@@ -133,7 +141,7 @@ impl Inner {
     fn not_launched(&self, error: &wasmtime::Error, state: &State) -> Failure {
         let failure = trapped(error, state, self.memory);
         match failure.code {
-            Code::MemoryExceeded => failure,
+            Code::MemoryExceeded | Code::NotStored => failure,
             _ => Failure::new(
                 Code::LaunchFailed,
                 format!("no instance could be launched: {}", failure.message),

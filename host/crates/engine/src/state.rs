@@ -9,6 +9,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::gate::Gate;
 use crate::http::Outgoing;
 use crate::memory::Memory;
 use crate::stdio::Lines;
@@ -28,6 +29,9 @@ pub(crate) struct State {
     pub(crate) memory: Memory,
     pub(crate) outgoing: Outgoing,
     pub(crate) tasks: Tasks,
+    pub(crate) gate: Gate,
+    /// How many results of queries are open.
+    pub(crate) results: usize,
     /// The run that is ahead of the archive, for which the guest has to wait.
     pub(crate) held_by: Option<Reply>,
     config: Arc<WasiConfigVariables>,
@@ -40,6 +44,7 @@ impl State {
         agent: AgentId,
         memory: Memory,
         outgoing: Outgoing,
+        gate: Gate,
         config: Arc<WasiConfigVariables>,
     ) -> Self {
         let mut table = ResourceTable::new();
@@ -58,6 +63,8 @@ impl State {
             memory,
             outgoing,
             tasks: Tasks::default(),
+            gate,
+            results: 0,
             held_by: None,
             config,
             wasi,

@@ -72,11 +72,12 @@ impl Turns {
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |mut store| {
             if let Some(wait) = waits_for(store.data_mut()) {
-                return Ok(UpdateDeadline::YieldCustom(1, wait));
+                return Ok(UpdateDeadline::YieldCustom(1, Box::pin(taking.clone().midway(wait))));
             }
             // The deadline also passes while the guest waits; only a guest that used up a tick must leave.
             if taking.used_up() {
-                Ok(UpdateDeadline::YieldCustom(1, Box::pin(next(free.clone(), taking.clone()))))
+                let next = next(free.clone(), taking.clone());
+                Ok(UpdateDeadline::YieldCustom(1, Box::pin(taking.clone().midway(next))))
             } else {
                 Ok(UpdateDeadline::Continue(1))
             }
@@ -105,6 +106,8 @@ struct TurnState {
     /// The tick at which the guest came to its thread.
     came: u64,
     held: Option<OwnedSemaphorePermit>,
+    /// The guest has been stopped on its way from one await to the next.
+    midway: bool,
 }
 
 impl Turn {
@@ -116,6 +119,18 @@ impl Turn {
     /// Whether the guest has had its thread for a whole tick.
     fn used_up(&self) -> bool {
         self.ticks.load(Ordering::Relaxed).saturating_sub(self.state().came) >= 2
+    }
+
+    /// Whether the guest has been stopped on its way from one await to the next.
+    pub(crate) fn is_midway(&self) -> bool {
+        self.state().midway
+    }
+
+    /// Waits, while the guest is stopped.
+    async fn midway(self, wait: impl Future<Output = ()>) {
+        self.state().midway = true;
+        wait.await;
+        self.state().midway = false;
     }
 
     fn state(&self) -> MutexGuard<'_, TurnState> {

@@ -97,6 +97,7 @@ fn status(code: Code) -> StatusCode {
             StatusCode::SERVICE_UNAVAILABLE
         }
         Code::DeadlineExceeded | Code::Stalled => StatusCode::GATEWAY_TIMEOUT,
+        Code::NotStored => StatusCode::INSUFFICIENT_STORAGE,
     }
 }
 
@@ -216,6 +217,7 @@ mod tests {
             (Kind::Failure(Code::Interrupted), 503),
             (Kind::Failure(Code::InstanceLost), 503),
             (Kind::Failure(Code::Stalled), 504),
+            (Kind::Failure(Code::NotStored), 507),
             (Kind::Failure(Code::Cancelled), 409),
             (Kind::Failure(Code::Busy), 409),
             (Kind::Failure(Code::KeyReused), 422),

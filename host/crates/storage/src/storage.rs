@@ -75,7 +75,7 @@ impl Storage {
     /// # Errors
     ///
     /// [`StorageError::Unavailable`] where that failed. What was committed is still there, in two files.
-    pub fn close(mut self) -> Result<(), StorageError> {
+    pub fn close(&mut self) -> Result<(), StorageError> {
         self.rollback();
         match std::mem::replace(&mut self.open, Open::Not) {
             Open::File(database) => database.close().map_err(|error| database::unusable(&self.agent, &error)),

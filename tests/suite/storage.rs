@@ -1,0 +1,177 @@
+//! What agents keep: transactions, the gate before what leaves, isolation, and limits, seen through real guests.
+
+use rookery_core::AgentId;
+use rookery_storage::{Databases, Durability};
+use rookery_tests::{Client, TestHost};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+async fn host(data: &TempDir, sidecar: &str) -> TestHost {
+    TestHost::builder().plugin("keeper", sidecar).data(data.path()).start().await
+}
+
+/// Runs steps, whatever comes of them.
+async fn run(client: &Client, agent: &str, steps: &str) {
+    client.ask(agent, steps).await;
+}
+
+/// The keys that begin with `k`.
+async fn keys(client: &Client, agent: &str) -> String {
+    client.text(agent, "list k").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_6_a_guest_that_traps_has_written_what_it_wrote_before_the_last_thing_that_left_it() {
+    let data = tempfile::tempdir().unwrap();
+    let host = host(&data, "").await;
+    let client = host.client();
+    let steps = [
+        "set k1 a",
+        "set k2 b",
+        "say one",
+        "set k3 c",
+        "sql CREATE TABLE t (x)",
+        "await",
+        "delete k1",
+        "sql INSERT INTO t VALUES (7)",
+        "set k4 d",
+        "say two",
+        "set k5 e",
+        "get k5",
+        "set k6 f",
+    ];
+    for trap in 0..=steps.len() {
+        let agent = format!("keeper/trap-{trap}");
+        let mut prompt: Vec<_> = steps[..trap].to_vec();
+        prompt.push("trap");
+        assert_eq!(client.code(&agent, &prompt.join("; ")).await, "trapped");
+        let expected = match trap {
+            0..3 => "",
+            3..6 => "k1 k2",
+            6..10 => "k1 k2 k3",
+            _ => "k2 k3 k4",
+        };
+        assert_eq!(keys(&client, &agent).await, expected, "trapped after {trap} steps");
+        let rows = client.text(&agent, "ask SELECT x FROM t").await;
+        match trap {
+            0..6 => assert!(rows.contains("no such table"), "{trap}: {rows}"),
+            6..10 => assert_eq!(rows, "x", "{trap}"),
+            _ => assert_eq!(rows, "x|[Value::Integer(7)]", "{trap}"),
+        }
+    }
+    run(&client, "keeper/end", &steps.join("; ")).await;
+    assert_eq!(keys(&client, "keeper/end").await, "k2 k3 k4 k5 k6", "the end of a run lets everything leave");
+    run(&client, "keeper/failed", "set k1 a; fail").await;
+    assert_eq!(keys(&client, "keeper/failed").await, "k1", "a run that fails has come to its end");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_6_what_a_request_may_tell_of_is_committed_before_it_is_sent() {
+    let data = tempfile::tempdir().unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
+    let host = host(&data, &format!("[http]\nallow = [\"http://{address}\"]\n")).await;
+    let client = host.client();
+    let steps = format!("set k1 told; fetch http://{address}/");
+    let asking = client.text("keeper/alice", &steps);
+    let serving = async {
+        let (mut connection, _) = server.accept().await.unwrap();
+        connection.read_u8().await.unwrap();
+        let databases = Databases::open(data.path().join("agents"), Durability::Normal).unwrap();
+        let copy = data.path().join("copy.db");
+        let agent = AgentId { plugin: "keeper".parse().unwrap(), name: "alice".parse().unwrap() };
+        databases.export(&agent, &copy).unwrap();
+        let bob = AgentId { name: "copied".parse().unwrap(), ..agent };
+        databases.import(&bob, &copy).unwrap();
+        let kept = databases.agent(&bob, 1 << 30).get("k1").unwrap();
+        assert_eq!(kept.as_deref(), Some(&b"told"[..]), "while the guest waits for the response");
+        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    };
+    tokio::join!(asking, serving);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_6_a_guest_that_is_stopped_midway_has_written_nothing_since_its_last_await() {
+    let data = tempfile::tempdir().unwrap();
+    let host = host(&data, "[runs]\ndeadline = \"500ms\"\n").await;
+    let client = host.client();
+    // Long enough to lose its thread many times, which is no await.
+    assert_eq!(client.code("keeper/a", "set k1 a; say one; set k2 b; spin 100; trap").await, "trapped");
+    assert_eq!(keys(&client, "keeper/a").await, "k1");
+    assert_eq!(client.code("keeper/b", "set k1 a; say one; set k2 b; spin").await, "deadline-exceeded");
+    assert_eq!(keys(&client, "keeper/b").await, "k1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_outlives_the_instance_and_the_host_and_belongs_to_one_agent() {
+    let data = tempfile::tempdir().unwrap();
+    for start in 1..=3 {
+        let host = host(&data, "[lifecycle]\nsleep_after = \"10ms\"\n").await;
+        let client = host.client();
+        assert_eq!(client.text("keeper/alice", "add n").await, (2 * start - 1).to_string());
+        while host.host().directory().live() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(client.text("keeper/alice", "add n").await, (2 * start).to_string());
+        assert_eq!(client.text("keeper/bob", "get n").await, "none");
+        host.drain(std::time::Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_hears_when_its_instance_wakes_and_before_it_sleeps() {
+    let data = tempfile::tempdir().unwrap();
+    let host = host(&data, "[lifecycle]\nsleep_after = \"10ms\"\n").await;
+    let client = host.client();
+    for (woken, slept) in [("Ok(Some(1))", "Ok(None)"), ("Ok(Some(2))", "Ok(Some(1))")] {
+        assert_eq!(
+            client.text("keeper/alice", "count woken; count slept").await,
+            format!("{woken}\n{slept}")
+        );
+        while host.host().directory().live() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_has_used_up_its_storage_is_told_and_may_make_room() {
+    let data = tempfile::tempdir().unwrap();
+    let host = host(&data, "[limits]\nstorage = \"1MiB\"\n").await;
+    let client = host.client();
+    assert_eq!(client.text("keeper/alice", "set k1 a; fill x 100; get k1").await, "Ok(())\nError::Full\na");
+    assert_eq!(
+        client.text("keeper/alice", "get k1; delete x0; delete x1; fill y 1").await,
+        "a\nOk(true)\nOk(true)\nfilled"
+    );
+    assert_eq!(client.text("keeper/bob", "fill x 5").await, "filled", "it is the agent's own limit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_8_sql_does_not_reach_out_of_the_agents_own_file() {
+    let data = tempfile::tempdir().unwrap();
+    let host = host(&data, "").await;
+    let client = host.client();
+    run(&client, "keeper/bob", "set secret s").await;
+    for statement in [
+        "ATTACH 'bob.db' AS bob",
+        "SELECT * FROM rookery_keys",
+        "PRAGMA journal_mode = DELETE",
+        "VACUUM INTO '/tmp/stolen.db'",
+        "SELECT load_extension('x')",
+        "BEGIN",
+        "COMMIT",
+    ] {
+        let said = client.text("keeper/alice", &format!("ask {statement}")).await;
+        assert!(
+            said.starts_with("Error::Denied") || said.starts_with("Error::Invalid"),
+            "{statement}: {said}"
+        );
+    }
+    let said = client.text(
+        "keeper/alice",
+        "ask WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n",
+    );
+    assert_eq!(said.await, "Error::TooSlow");
+}
