@@ -19,6 +19,7 @@ use futures_util::stream::FuturesUnordered;
 use rookery_core::{AgentId, Code, Failure, Generation, Outcome, RunId, Span, Stop};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use crate::begun::{After, Answer, Begun, Inside, Over};
 use crate::directory::Shared;
@@ -34,6 +35,8 @@ pub(crate) struct Agent {
     pub(crate) plugin: Arc<dyn Plugin>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) shared: Arc<Shared>,
+    /// Fires when the agent shall end whatever it does: the host stops, or the agent is held.
+    pub(crate) stop: CancellationToken,
 }
 
 /// An instance and the place it takes among the live ones. The instance is dropped first.
@@ -92,7 +95,7 @@ impl Agent {
 
     /// Begins a run, unless it was cancelled while it waited or the host stops.
     fn begin(&self, run: Box<Run>, generation: Generation) -> Option<Begun> {
-        if self.shared.stopping.is_cancelled() {
+        if self.stop.is_cancelled() {
             run.log.end(Outcome::Failed(interrupted()));
             return None;
         }
@@ -111,7 +114,7 @@ impl Agent {
         };
         tokio::select! {
             biased;
-            () = self.shared.stopping.cancelled() => Err(Outcome::Failed(interrupted())),
+            () = self.stop.cancelled() => Err(Outcome::Failed(interrupted())),
             () = begun.run.log.cancelling.cancelled() => Err(Outcome::Cancelled(Stop::Dropped)),
             launched = timeout_at(begun.deadline, launching) => match launched {
                 Ok(launched) => launched.map_err(Outcome::Failed),
@@ -189,6 +192,10 @@ impl Agent {
 
     /// Lets the guest save what it has only in memory, if it has no work left over, and drops it.
     async fn sleep(&self, launched: Launched) {
+        if self.stop.is_cancelled() && !self.shared.stopping.is_cancelled() {
+            // It is held, and what it would save is not wanted.
+            return;
+        }
         let Launched { mut driving, asking, work, .. } = launched;
         let (asleep, slept) = oneshot::channel();
         if !work.is_done() || asking.try_send(Ask::Sleep(asleep)).is_err() {
@@ -207,7 +214,7 @@ impl Agent {
 
     /// Why the other runs of an instance fail that goes because of this one.
     fn lost_by(&self, run: RunId) -> Failure {
-        if self.shared.stopping.is_cancelled() {
+        if self.stop.is_cancelled() {
             return interrupted();
         }
         let message = format!("run {run} was stopped and did not return, which cost the instance; ask again");
@@ -243,7 +250,7 @@ impl Agent {
         let mut leave = pin!(async {
             tokio::select! {
                 biased;
-                () = self.shared.stopping.cancelled() => {}
+                () = self.stop.cancelled() => {}
                 () = place.asked_to_leave() => {}
                 () = sleep_until(until) => {}
             }

@@ -94,11 +94,11 @@ impl Agent {
             biased;
             Ok(answer) = &mut *answer => (Some(self.outcome(run, answer)), After::Usable),
             why = inside.lost() => (Some(self.lost(run, why)), After::Gone),
-            () = self.shared.stopping.cancelled() => (Some(Outcome::Failed(interrupted())), After::Gone),
             () = run.log.cancelling.cancelled() => {
                 let stop = self.told(run, answer, inside).await;
                 (Some(Outcome::Cancelled(stop)), after(stop))
             }
+            () = self.stop.cancelled() => (Some(Outcome::Failed(interrupted())), After::Gone),
             () = sleep_until(begun.deadline) => (None, self.too_late(run, answer, inside).await),
         }
     }
@@ -124,7 +124,7 @@ impl Agent {
             biased;
             Ok(_) = answer => Stop::Returned,
             _ = inside.lost() => Stop::Dropped,
-            () = self.shared.stopping.cancelled() => Stop::Dropped,
+            () = self.stop.cancelled() => Stop::Dropped,
             () = sleep(self.plugin.policy().grace) => Stop::Dropped,
         }
     }

@@ -4,7 +4,7 @@
 //! refused at once; after [`Directory::drain`] every accepted run has its outcome.
 //! Bounded by: [`Limits`]. An agent without an instance and without a run costs nothing, nor does a run that has ended.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
@@ -116,21 +116,27 @@ pub(crate) struct Shared {
     tasks: TaskTracker,
     /// Wakes who waits until no run is unsettled.
     settled: Notify,
+    /// Wakes who waits until an agent has no task.
+    pub(crate) left: Notify,
 }
 
 #[derive(Default)]
 pub(crate) struct Agents {
     draining: bool,
-    known: HashMap<AgentId, Known>,
+    pub(crate) known: HashMap<AgentId, Known>,
+    /// Agents that take no runs for now.
+    pub(crate) held: HashSet<AgentId>,
     /// Runs whose logs are not settled: they have no outcome, or it is not committed.
     pub(crate) runs: Unsettled,
 }
 
 /// An agent that has a task.
-struct Known {
+pub(crate) struct Known {
     mailbox: Arc<Mailbox>,
+    /// Ends it, whatever it does.
+    pub(crate) stop: CancellationToken,
     /// Its runs that may have no outcome.
-    unfinished: Vec<Arc<Log>>,
+    pub(crate) unfinished: Vec<Arc<Log>>,
 }
 
 impl Directory {
@@ -156,6 +162,7 @@ impl Directory {
                 generations: AtomicU64::new(0),
                 tasks: TaskTracker::new(),
                 settled: Notify::new(),
+                left: Notify::new(),
             }),
         }
     }
@@ -176,6 +183,9 @@ impl Directory {
         let mut agents = shared.agents();
         if agents.draining {
             return Err(Failure::new(Code::Draining, "the host is stopping and takes no new runs"));
+        }
+        if agents.held.contains(agent) {
+            return Err(held(agent));
         }
         // Those that have ended and are not written yet count too: an archive that stalls must not fill the memory.
         if shared.runs.len().max(agents.runs.len()) >= shared.limits.runs {
@@ -308,10 +318,16 @@ impl Shared {
     /// Starts an agent's task.
     fn start(self: &Arc<Self>, id: &AgentId, plugin: &Arc<dyn Plugin>, queue: usize) -> Known {
         let mailbox = Arc::new(Mailbox::new(queue));
-        let task =
-            Agent { id: id.clone(), plugin: plugin.clone(), mailbox: mailbox.clone(), shared: self.clone() };
+        let stop = self.stopping.child_token();
+        let task = Agent {
+            id: id.clone(),
+            plugin: plugin.clone(),
+            mailbox: mailbox.clone(),
+            shared: self.clone(),
+            stop: stop.clone(),
+        };
         self.tasks.spawn(task.live());
-        Known { mailbox, unfinished: Vec::new() }
+        Known { mailbox, stop, unfinished: Vec::new() }
     }
 
     fn open(self: &Arc<Self>, accepted: Accepted, policy: Policy, mailbox: Arc<Mailbox>) -> Arc<Log> {
@@ -368,6 +384,7 @@ impl Shared {
         let run = mailbox.take();
         if run.is_none() {
             agents.known.remove(id);
+            self.left.notify_waiters();
         }
         run
     }
@@ -377,6 +394,7 @@ impl Shared {
         let mut agents = self.agents();
         if agents.known.get(id).is_some_and(|known| known.mailbox.is_closed()) {
             agents.known.remove(id);
+            self.left.notify_waiters();
         }
     }
 }
@@ -388,6 +406,11 @@ fn unknown(plugin: &PluginName) -> Failure {
 
 fn overloaded() -> Failure {
     Failure::new(Code::Overloaded, "this host has as many runs as it can hold; ask again later")
+}
+
+pub(crate) fn held(agent: &AgentId) -> Failure {
+    let message = format!("agent `{agent}` is being deleted or filled; ask again in a moment");
+    Failure::new(Code::Busy, message)
 }
 
 fn busy(agent: &AgentId) -> Failure {
@@ -410,7 +433,10 @@ mod tests {
 
     fn known(shared: &Shared) -> Arc<Mailbox> {
         let mailbox = Arc::new(Mailbox::new(1));
-        shared.agents().known.insert(agent(), Known { mailbox: mailbox.clone(), unfinished: Vec::new() });
+        shared.agents().known.insert(
+            agent(),
+            Known { mailbox: mailbox.clone(), stop: CancellationToken::new(), unfinished: Vec::new() },
+        );
         mailbox
     }
 

@@ -11,6 +11,7 @@ mod begun;
 mod budget;
 mod directory;
 pub mod guest;
+mod held;
 mod keyed;
 mod live;
 mod log;
@@ -25,6 +26,7 @@ mod tests;
 mod unsettled;
 
 pub use directory::{Archiving, Asked, Directory, Limits, Submitted};
+pub use held::Held;
 pub use log::{Cancelling, Refusal};
 pub use reader::{Cut, Reader};
 pub use reply::Reply;

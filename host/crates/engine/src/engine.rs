@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rookery_core::AgentId;
 use rookery_outgoing::Client;
 use rookery_storage::Databases;
 use wasmtime::component::Linker;
@@ -10,6 +11,7 @@ use wasmtime::{Config, PoolingAllocationConfig};
 use wasmtime_wasi_config::WasiConfig;
 
 use crate::cache::Cache;
+use crate::closing::Closing;
 use crate::contract;
 use crate::error::LoadError;
 use crate::http;
@@ -51,6 +53,7 @@ pub struct Engine {
     pub(crate) turns: Turns,
     pub(crate) client: Client,
     pub(crate) storage: Databases,
+    pub(crate) closing: Closing,
     live: usize,
     cache: Cache,
     _ticker: Ticker,
@@ -73,12 +76,18 @@ impl Engine {
         let linker = linker(&engine).map_err(start)?;
         let turns = Turns::new(&ticker, settings.threads);
         let storage = settings.storage;
-        Ok(Arc::new(Self { engine, linker, turns, client, storage, live, cache, _ticker: ticker }))
+        let closing = Closing::default();
+        Ok(Arc::new(Self { engine, linker, turns, client, storage, closing, live, cache, _ticker: ticker }))
     }
 
     /// How many instances can be live at once: what was asked for, or what there is room for.
     pub fn live(&self) -> usize {
         self.live
+    }
+
+    /// Waits until the file of an agent that has no instance any more is closed.
+    pub async fn closed(&self, agent: &AgentId) {
+        self.closing.wait(agent).await;
     }
 
     /// Loads a plugin: checks it, and compiles it unless that was done before. Blocks for as long as compiling takes,

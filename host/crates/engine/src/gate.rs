@@ -6,8 +6,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rookery_core::AgentId;
 use rookery_storage::{SqlError, Storage};
 use tokio::runtime::Handle;
+
+use crate::closing::Closing;
 
 /// One agent's storage. The guest's calls and what polls the guest share it, and are never at it at once.
 #[derive(Clone)]
@@ -34,25 +37,30 @@ impl Gate {
     }
 
     /// Closes the file when the instance goes.
-    pub(crate) fn closes(&self) -> Closes {
-        Closes(self.clone())
+    pub(crate) fn closes(&self, agent: &AgentId, closing: &Closing) -> Closes {
+        Closes { gate: self.clone(), agent: agent.clone(), closing: closing.clone() }
     }
 }
 
 /// See [`Gate::closes`].
-pub(crate) struct Closes(Gate);
+pub(crate) struct Closes {
+    gate: Gate,
+    agent: AgentId,
+    closing: Closing,
+}
 
 impl Drop for Closes {
     fn drop(&mut self) {
-        let gate = self.0.clone();
-        // Here, so that the agent's next instance finds nothing of it; the rest waits for the disk.
-        gate.storage(Storage::rollback);
+        if !self.gate.storage(|storage| storage.is_open()) {
+            return;
+        }
+        let (gate, file) = (self.gate.clone(), self.closing.begin(&self.agent));
         let close = move || {
             if let Err(error) = gate.storage(Storage::close) {
-                tracing::warn!(
-                    "an agent's file was not closed well: {error}; nothing that was committed is lost"
-                );
+                let agent = file.agent();
+                tracing::warn!(%agent, "its file was not closed well: {error}; nothing that was committed is lost");
             }
+            drop(file);
         };
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(close)),

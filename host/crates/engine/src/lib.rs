@@ -5,6 +5,7 @@
 //! Costs: a plugin is compiled once per engine version and kept; launching copies nothing but what the guest writes.
 
 mod cache;
+mod closing;
 mod contract;
 mod engine;
 mod error;

@@ -110,10 +110,11 @@ fn held(state: &mut State) -> Option<BoxFuture<'static, ()>> {
 
 impl Inner {
     async fn launch(&self, agent: AgentId) -> Result<Box<dyn Instance>, Failure> {
+        self.engine.closing.wait(&agent).await;
         let limit = usize::try_from(self.memory.0).unwrap_or(usize::MAX);
         let outgoing = Outgoing::new(&self.caller, &agent);
         let gate = Gate::new(self.engine.storage.agent(&agent, self.storage.0));
-        let closes = gate.closes();
+        let closes = gate.closes(&agent, &self.engine.closing);
         let state = State::new(agent, Memory::new(limit), outgoing, gate.clone(), self.config.clone());
         let mut store = Store::new(&self.engine.engine, state);
         store.limiter(|state| &mut state.memory);

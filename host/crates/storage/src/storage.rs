@@ -70,6 +70,11 @@ impl Storage {
         self.transaction = Transaction::None;
     }
 
+    /// Whether there is a file that is to be closed.
+    pub fn is_open(&self) -> bool {
+        matches!(self.open, Open::File(_))
+    }
+
     /// Undoes what was not committed, puts everything into the one file, and lets go of it. Waits for the disk.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod detach;
 mod drain;
 mod failing;
 mod guests;
+mod holding;
 mod log;
 mod lost;
 mod once;
