@@ -1,4 +1,4 @@
-//! Keeps runs in SQLite: the only crate that names it.
+//! Keeps runs in SQLite.
 //!
 //! Promises: what is reported as committed is there after the process dies, and with [`Durability::Full`] after the machine
 //! does; what was accepted and has no outcome when the database is opened is given one.

@@ -22,7 +22,10 @@ pub(crate) fn replace(connection: &Connection) -> rusqlite::Result<()> {
     for (name, start, end) in [("trim", true, true), ("ltrim", true, false), ("rtrim", false, true)] {
         connection.create_scalar_function(name, 2, flags, move |context| Ok(trimmed(context, start, end)))?;
     }
-    Ok(())
+    connection.create_scalar_function("unhex", 2, flags, |_| {
+        let reason = "unhex takes one text here; remove with replace() what is to be skipped";
+        Err::<Option<i64>, _>(Error::UserFunctionError(reason.into()))
+    })
 }
 
 fn instr(context: &Context<'_>) -> Option<i64> {

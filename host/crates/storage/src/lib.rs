@@ -41,3 +41,4 @@ pub use crate::keys::{Entry, Order, Page, Range};
 pub use crate::listing::Kept;
 pub use crate::rows::{RESULT_BYTES, Rows, Value};
 pub use crate::storage::Storage;
+pub use crate::watch::bound_memory;

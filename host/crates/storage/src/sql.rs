@@ -276,6 +276,8 @@ fn refused(database: &Database, asking: &Asking<'_>, error: Error) -> SqlError {
     }
     let Some(code) = error.sqlite_error() else {
         return SqlError::Invalid(match error {
+            // It points at a place in the statement, and rusqlite would repeat the statement beside it.
+            Error::SqlInputError { msg, .. } => msg,
             Error::MultipleStatement => "one statement at a time".into(),
             Error::Empty => "there is no statement".into(),
             other => other.to_string(),
@@ -307,10 +309,9 @@ fn out_of_memory() -> SqlError {
     StorageError::OutOfBounds(format!("a statement may use {most} MiB of memory")).into()
 }
 
-/// What SQLite says, without the statement that rusqlite would repeat.
 fn text(error: &Error) -> String {
     match error {
-        Error::SqliteFailure(_, Some(text)) | Error::SqlInputError { msg: text, .. } => text.clone(),
+        Error::SqliteFailure(_, Some(text)) => text.clone(),
         other => other.to_string(),
     }
 }

@@ -79,7 +79,7 @@ impl Storage {
     ///
     /// # Errors
     ///
-    /// [`StorageError::Unavailable`] where that failed. What was committed is still there, in two files.
+    /// [`StorageError::Full`] or [`StorageError::Unavailable`]. What was committed is still there, in two files.
     pub fn close(&mut self) -> Result<(), StorageError> {
         self.rollback();
         match std::mem::replace(&mut self.open, Open::Not) {
@@ -163,8 +163,7 @@ impl Storage {
             self.open = Open::File(self.open_file()?);
         }
         let database = self.reading()?;
-        // At once and not at the first write: nobody else writes, so it is as cheap, and it cannot fail later on.
-        database.run("BEGIN IMMEDIATE /*rookery*/").map_err(|error| database.failure(&error))?;
+        database.begin().map_err(|error| database.failure(&error))?;
         self.transaction = Transaction::Open(Redo::new());
         Ok(true)
     }
@@ -197,7 +196,7 @@ impl Storage {
         let (Open::File(database), Transaction::Open(redo)) = (&self.open, transaction) else { return };
         let Some(writes) = redo.writes() else { return };
         let mut again = Redo::new();
-        let repeated = database.run("BEGIN IMMEDIATE /*rookery*/").is_ok()
+        let repeated = database.begin().is_ok()
             && writes.into_iter().all(|write| repeat(database, write, self.time, &mut again).is_some());
         if repeated {
             self.transaction = Transaction::Open(again);

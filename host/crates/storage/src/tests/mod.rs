@@ -1,6 +1,10 @@
 //! What the tests have in common.
 
+mod files;
 mod keys;
+mod model;
+mod sql;
+mod transactions;
 
 use std::path::Path;
 
