@@ -1,10 +1,18 @@
 //! The examples do what README says of them.
 
+use std::time::Duration;
+
 use rookery_tests::TestHost;
 use rookery_tests::host::{chat_sidecar, practice_model};
+use tempfile::TempDir;
 
 async fn chat() -> TestHost {
     TestHost::builder().plugin("chat", &chat_sidecar(practice_model().await)).start().await
+}
+
+/// A host that can be started again on the same data.
+async fn keeping(plugin: &str, sidecar: &str, data: &TempDir) -> TestHost {
+    TestHost::builder().plugin(plugin, sidecar).data(data.path()).start().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,6 +31,77 @@ async fn counter_refuses_what_it_does_not_know() {
     let answer = host.client().ask("counter/alice", "what is love").await;
     assert_eq!(answer.status, 422);
     assert_eq!(answer.json()["code"], "rejected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notes_are_kept_in_order_and_are_there_after_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let host = keeping("notes", "", &data).await;
+    let client = host.client();
+    assert_eq!(client.text("notes/alice", "list").await, "");
+    assert_eq!(client.text("notes/alice", "add buy milk").await, "1. buy milk");
+    for number in 2..=11 {
+        client.text("notes/alice", &format!("add note {number}")).await;
+    }
+    assert_eq!(client.text("notes/alice", "delete 3").await, "3 is deleted");
+    assert_eq!(client.text("notes/alice", "delete 3").await, "there is no 3");
+    assert_eq!(client.code("notes/alice", "what is love").await, "rejected");
+    host.drain(Duration::from_secs(5)).await;
+
+    let host = keeping("notes", "", &data).await;
+    let client = host.client();
+    let list = client.text("notes/alice", "list").await;
+    assert!(list.starts_with("1. buy milk\n2. note 2\n4. note 4\n"), "{list}");
+    assert!(list.ends_with("9. note 9\n10. note 10\n11. note 11\n"), "{list}");
+    assert_eq!(client.text("notes/alice", "add tea").await, "12. tea");
+    assert_eq!(client.text("notes/bob", "list").await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notes_lists_more_than_a_page_without_leaving_one_out() {
+    let host = TestHost::serving(&["notes"]).await;
+    let client = host.client();
+    for number in 1..=201 {
+        client.text("notes/alice", &format!("add {number}")).await;
+    }
+    let all: String = (1..=201).map(|number| format!("{number}. {number}\n")).collect();
+    assert_eq!(client.text("notes/alice", "list").await, all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ledger_adds_up_what_each_has_paid_also_after_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let host = keeping("ledger", "", &data).await;
+    let client = host.client();
+    assert_eq!(client.text("ledger/trip", "report").await, "");
+    assert_eq!(client.text("ledger/trip", "alice 10 lunch").await, "alice paid 10 for lunch\n");
+    client.text("ledger/trip", "bob 7 taxi\nalice 2 coffee\nalice 3 lunch").await;
+    host.drain(Duration::from_secs(5)).await;
+
+    let host = keeping("ledger", "", &data).await;
+    let report = host.client().text("ledger/trip", "report").await;
+    assert_eq!(report, "alice paid 15 for coffee,lunch\nbob paid 7 for taxi\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ledger_refuses_a_line_and_keeps_those_before_it() {
+    let host = TestHost::serving(&["ledger"]).await;
+    let client = host.client();
+    let answer = client.ask("ledger/trip", "alice 10 lunch\nbob 0 nothing\nbob 7 taxi").await;
+    assert_eq!(answer.status, 422);
+    assert_eq!(answer.json()["detail"], "CHECK constraint failed: an amount is 1 to 1,000,000");
+    assert_eq!(client.text("ledger/trip", "report").await, "alice paid 10 for lunch\n");
+    for refused in ["what is love", "alice", "alice 1"] {
+        assert_eq!(client.code("ledger/trip", refused).await, "rejected", "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ledger_takes_a_name_for_a_name_whatever_it_says() {
+    let host = TestHost::serving(&["ledger"]).await;
+    let line = "x',1,'');DELETE/**/FROM/**/paid;-- 1 tea";
+    let report = "x',1,'');DELETE/**/FROM/**/paid;-- paid 1 for tea\n";
+    assert_eq!(host.client().text("ledger/trip", line).await, report);
 }
 
 #[tokio::test(flavor = "multi_thread")]
