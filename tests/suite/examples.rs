@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rookery_core::AgentId;
+use rookery_storage::{Databases, Durability, Order, Range};
 use rookery_tests::TestHost;
 use rookery_tests::host::{chat_sidecar, practice_model};
 use tempfile::TempDir;
@@ -118,6 +120,43 @@ async fn chat_remembers_what_was_said_to_this_agent_and_no_other() {
     assert_eq!(client.text("chat/alice", "hello").await, "You said: hello");
     assert_eq!(client.text("chat/alice", "/history").await, "This conversation has 3 messages.");
     assert_eq!(client.text("chat/bob", "/history").await, "This conversation has 1 message.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chat_remembers_what_was_said_before_it_slept_and_before_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    let sidecar = chat_sidecar(practice_model().await) + "[lifecycle]\nsleep_after = \"10ms\"\n";
+    for start in 0..2 {
+        let host = keeping("chat", &sidecar, &data).await;
+        let client = host.client();
+        for turn in 1..=2 {
+            let messages = 2 * (2 * start + turn) - 1;
+            let said =
+                format!("This conversation has {messages} message{}.", if messages == 1 { "" } else { "s" });
+            assert_eq!(client.text("chat/alice", "/history").await, said);
+            while host.host().directory().live() > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        host.drain(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chat_remembers_so_many_turns_and_keeps_no_more() {
+    let data = tempfile::tempdir().unwrap();
+    let host = keeping("chat", &chat_sidecar(practice_model().await), &data).await;
+    for turn in 0..25 {
+        let messages = 2 * turn.min(20) + 1;
+        let said = host.client().text("chat/alice", "/history").await;
+        assert!(said.starts_with(&format!("This conversation has {messages} message")), "{turn}: {said}");
+    }
+    host.drain(Duration::from_secs(5)).await;
+
+    let databases = Databases::open(data.path().join("agents"), Durability::Normal).unwrap();
+    let alice = AgentId { plugin: "chat".parse().unwrap(), name: "alice".parse().unwrap() };
+    let all = Range { prefix: String::new(), after: None, order: Order::Ascending, limit: 1000 };
+    assert_eq!(databases.agent(&alice, 1 << 30).list(&all).unwrap().entries.len(), 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
