@@ -227,6 +227,7 @@ impl Agent {
         let (answer, answered) = oneshot::channel();
         let call = Box::new(Call {
             prompt: run.log.accepted.prompt.clone(),
+            alarm: run.alarm,
             reply: Reply::new(run.log.clone()),
             ended: run.ended.clone(),
             answer,

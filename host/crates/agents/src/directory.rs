@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
-use rookery_core::{AgentId, Code, Failure, Generation, Origin, Overlap, PluginName, Prompt, RunId};
+use rookery_core::{AgentId, Alarm, Code, Failure, Generation, Origin, Overlap, PluginName, Prompt, RunId};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -80,6 +80,8 @@ pub struct Asked {
     pub deadline: Option<Duration>,
     /// Whether the run goes on without a reader, whatever its plugin prefers.
     pub background: bool,
+    /// What makes it the ring of an alarm, where it is one.
+    pub alarm: Option<Alarm>,
 }
 
 impl Asked {
@@ -194,7 +196,7 @@ impl Directory {
         let Agents { known, runs, .. } = &mut *agents;
         let known = known.entry(agent.clone()).or_insert_with(|| shared.start(agent, plugin, policy.queue));
         let gone = known.make_way(agent, policy)?;
-        let deadline = asked.deadline;
+        let wishes = (asked.alarm, asked.deadline);
         let cancel_on_detach = policy.cancel_on_detach && !asked.background;
         let prompt = Prompt { run, text: asked.text, body: asked.body, origin: asked.origin };
         let accepted = Accepted { agent: agent.clone(), prompt, at: SystemTime::now(), key: asked.key };
@@ -203,7 +205,7 @@ impl Directory {
         runs.insert(log.clone());
         let events = Reader::live(log.clone(), 0);
         log.lock().cancel_on_detach = cancel_on_detach;
-        known.mailbox.put(Box::new(Run::new(log.clone(), deadline, (shared.runs.token(), memory))));
+        known.mailbox.put(Box::new(Run::new(log.clone(), wishes, (shared.runs.token(), memory))));
         drop(agents);
         // Not under the lock, which an archive needs that loses a log at once.
         log.wake_archive();

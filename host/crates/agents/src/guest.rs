@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use rookery_core::{AgentId, Failure, Generation, Overlap, Prompt};
+use rookery_core::{AgentId, Alarm, Failure, Generation, Overlap, Prompt};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -85,6 +85,9 @@ impl Work {
 pub struct Call {
     /// What was asked.
     pub prompt: Prompt,
+    /// What makes it the ring of an alarm, where it is one: the prompt's text is then the alarm's payload, and its origin
+    /// names the alarm.
+    pub alarm: Option<Alarm>,
     /// Where the guest writes.
     pub reply: Reply,
     /// Fires when the run was cancelled, or has its outcome: whatever the run still has open must end.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rookery_core::{Code, Failure, Outcome};
+use rookery_core::{Alarm, Code, Failure, Outcome};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -15,6 +15,8 @@ use crate::log::Log;
 /// An accepted run that has no outcome yet.
 pub(crate) struct Run {
     pub(crate) log: Arc<Log>,
+    /// What makes it the ring of an alarm, where it is one.
+    pub(crate) alarm: Option<Alarm>,
     /// How long it may take, where its client wants it shorter than its plugin.
     pub(crate) deadline: Option<Duration>,
     /// Fires when the guest is told that the run was cancelled, and with the outcome, so that nothing the run opened outlives it.
@@ -24,8 +26,12 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(log: Arc<Log>, deadline: Option<Duration>, place: (TaskTrackerToken, Share)) -> Self {
-        Self { log, deadline, ended: CancellationToken::new(), _place: place }
+    pub(crate) fn new(
+        log: Arc<Log>,
+        (alarm, deadline): (Option<Alarm>, Option<Duration>),
+        place: (TaskTrackerToken, Share),
+    ) -> Self {
+        Self { log, alarm, deadline, ended: CancellationToken::new(), _place: place }
     }
 }
 

@@ -10,6 +10,6 @@ mod units;
 pub use event::{Chunk, ChunkError, Event, Item, LARGEST_VALUE, LONGEST_TEXT, Outcome, Stop};
 pub use failure::{Code, Failure};
 pub use name::{AgentId, AgentName, Generation, NameError, PluginName, RunId};
-pub use prompt::{Origin, Overlap, Prompt};
+pub use prompt::{Alarm, Origin, Overlap, Prompt};
 pub use state::{LISTED_PROMPT, RunState, Standing};
 pub use units::{ByteSize, Span, UnitError};

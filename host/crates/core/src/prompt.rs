@@ -28,6 +28,15 @@ pub enum Origin {
     Schedule(String),
 }
 
+/// What makes a run of an alarm that rings one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// When it was due, in milliseconds since 1970-01-01T00:00:00Z.
+    pub due: u64,
+    /// Which attempt this is for that time: 1, 2, 3 …
+    pub attempt: u32,
+}
+
 /// What happens to a run that comes while another one of its agent is queued or running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlap {

@@ -35,11 +35,30 @@ mod optional {
     });
 }
 
+#[allow(missing_docs, reason = "generated; the WIT files are the documentation")]
+mod waking {
+    wasmtime::component::bindgen!({
+        path: "../../../wit",
+        inline: "
+            package rookery:host;
+            world alarm { export rookery:agent/alarm@0.1.0; }
+        ",
+        imports: { default: trappable },
+        exports: { default: async | store },
+        with: {
+            "rookery:agent/types": super::generated::rookery::agent::types,
+            "rookery:agent/output": super::generated::rookery::agent::output,
+        },
+    });
+}
+
 pub(crate) use generated::rookery::agent::types;
 
 use generated::rookery::agent::{identity, output};
 pub(crate) use generated::rookery::agent::{sql, storage};
 pub(crate) use optional::LifecyclePre;
+pub(crate) use waking::AlarmPre;
+pub(crate) use waking::exports::rookery::agent::alarm::Ringing;
 
 /// Links the contract's imports.
 pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {

@@ -4,25 +4,31 @@ use rookery_agents::Reply;
 use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre, Resource, TypedFunc};
 
-use crate::contract::{LifecyclePre, check, types};
+use crate::contract::{AlarmPre, LifecyclePre, Ringing, check, types};
 use crate::state::State;
 
 /// `handle`, as the contract has it.
 pub(crate) type Handle = TypedFunc<(types::Prompt, Resource<Reply>), (Result<(), types::Failure>,)>;
 
+/// `ring`, as the contract has it.
+pub(crate) type Ring = TypedFunc<(Ringing, Resource<Reply>), (Result<(), types::Failure>,)>;
+
 const HANDLER: &str = "rookery:agent/handler@0.1.0";
 const LIFECYCLE: &str = "rookery:agent/lifecycle@0.1.0";
+const ALARM: &str = "rookery:agent/alarm@0.1.0";
 
 /// Where a component has what the host calls.
 pub(crate) struct Exports {
     handle: ComponentExportIndex,
     lifecycle: Option<Lifecycle<ComponentExportIndex>>,
+    ring: Option<ComponentExportIndex>,
 }
 
 /// What can be called in one instance.
 pub(crate) struct Calls {
     pub(crate) handle: Handle,
     pub(crate) lifecycle: Option<Lifecycle<TypedFunc<(), ()>>>,
+    pub(crate) ring: Option<Ring>,
 }
 
 /// The lifecycle's two calls.
@@ -45,7 +51,14 @@ impl Exports {
                 Some(Lifecycle { wake, sleep: find(component, LIFECYCLE, "sleep")? })
             }
         };
-        Ok(Self { handle, lifecycle })
+        let ring = match component.get_export_index(None, ALARM) {
+            None => None,
+            Some(_) => {
+                AlarmPre::new(pre.clone())?;
+                Some(find(component, ALARM, "ring")?)
+            }
+        };
+        Ok(Self { handle, lifecycle, ring })
     }
 
     pub(crate) fn load(&self, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<Calls> {
@@ -57,7 +70,8 @@ impl Exports {
                 sleep: instance.get_typed_func(&mut *store, sleep)?,
             }),
         };
-        Ok(Calls { handle, lifecycle })
+        let ring = self.ring.map(|ring| instance.get_typed_func(&mut *store, ring)).transpose()?;
+        Ok(Calls { handle, lifecycle, ring })
     }
 }
 

@@ -9,13 +9,15 @@ use std::task::Poll;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
+use rookery_agents::Reply;
 use rookery_agents::guest::{Ask, Call, Instance, Work};
-use rookery_core::{AgentId, ByteSize, Code, Failure};
+use rookery_core::{AgentId, Alarm, ByteSize, Code, Failure, Origin, Prompt};
 use tokio::sync::mpsc;
-use wasmtime::component::Accessor;
+use wasmtime::component::{Accessor, ComponentType, Lower, Resource, TypedFunc};
 use wasmtime::{AsContextMut, Store};
 
-use crate::exports::{Calls, Handle};
+use crate::contract::{Ringing, types};
+use crate::exports::Calls;
 use crate::gate::{Closes, Gate, NotKept};
 use crate::state::State;
 use crate::tasks::Running;
@@ -79,9 +81,9 @@ async fn serve(
         });
         match next.await {
             Next::Ended(ended) => ended?,
-            Next::Asked(Some(Ask::Run(call))) => open.push(make(guest, calls.handle, *call)),
+            Next::Asked(Some(Ask::Run(call))) => open.push(make(guest, &calls, *call)),
             Next::Asked(Some(Ask::Sleep(asleep))) => {
-                if let Some(lifecycle) = calls.lifecycle {
+                if let Some(lifecycle) = &calls.lifecycle {
                     lifecycle.sleep.call_concurrent(guest, ()).await?;
                     guest.with(|mut access| access.get().gate.pass())?;
                 }
@@ -99,24 +101,53 @@ enum Next {
 }
 
 /// Makes one call.
-async fn make(guest: &Accessor<State>, handle: Handle, call: Call) -> wasmtime::Result<()> {
-    let Call { prompt, reply, ended, answer } = call;
+async fn make(guest: &Accessor<State>, calls: &Calls, call: Call) -> wasmtime::Result<()> {
+    let Call { prompt, alarm, reply, ended, answer } = call;
+    let run = Running { ended, reply };
+    let returned = match (alarm, calls.ring) {
+        (None, _) => begin(guest, calls.handle, prompt.into(), run).await?,
+        (Some(alarm), Some(ring)) => begin(guest, ring, ringing(prompt, alarm), run).await?,
+        (Some(_), None) => {
+            Err(types::Failure::Failed("it exports no `alarm` any more, so none of its alarms rings".into()))
+        }
+    };
+    // Nobody listens any more where the run was given up in the meantime.
+    let _ = answer.send(returned.map_err(Into::into));
+    Ok(())
+}
+
+/// Makes a call that is a run, and lets everything leave when it has returned.
+async fn begin<P>(
+    guest: &Accessor<State>,
+    function: TypedFunc<(P, Resource<Reply>), (Result<(), types::Failure>,)>,
+    parameter: P,
+    run: Running,
+) -> wasmtime::Result<Result<(), types::Failure>>
+where
+    P: Lower + ComponentType + Send + Sync + 'static,
+{
     let begun = guest.with(|mut access| {
-        let run = Running { ended, reply: reply.clone() };
-        let reply = access.get().table.push(reply)?;
-        let begun = handle.start_call_concurrent(access.as_context_mut(), (prompt.into(), reply))?;
+        let reply = access.get().table.push(run.reply.clone())?;
+        let begun = function.start_call_concurrent(access.as_context_mut(), (parameter, reply))?;
         access.get().tasks.begin(begun.task(), run);
         wasmtime::error::Ok(begun)
     })?;
     let task = begun.task();
-    let (returned,) = handle.finish_call_concurrent(guest, begun).await?;
+    let (returned,) = function.finish_call_concurrent(guest, begun).await?;
     guest.with(|mut access| {
         access.get().tasks.end(task);
         access.get().gate.pass()
     })?;
-    // Nobody listens any more where the run was given up in the meantime.
-    let _ = answer.send(returned.map_err(Into::into));
-    Ok(())
+    Ok(returned)
+}
+
+fn ringing(prompt: Prompt, alarm: Alarm) -> Ringing {
+    let name = match prompt.origin {
+        Origin::Schedule(name) => name,
+        Origin::Client(_) | Origin::Agent(_) => String::new(),
+    };
+    let Alarm { due, attempt } = alarm;
+    Ringing { run: prompt.run.to_string(), name, payload: prompt.text, due, attempt }
 }
 
 /// What a trap says to the client; all that the engine knows of it goes to the log.

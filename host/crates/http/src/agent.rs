@@ -59,6 +59,7 @@ impl Face {
             key: wishes.key,
             deadline: wishes.deadline,
             background: wishes.respond_async,
+            alarm: None,
         };
         let (submitted, replayed) = self.directory.submit_once(&agent, asked).await?;
         let response = match wishes.respond_async {

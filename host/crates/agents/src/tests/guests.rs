@@ -205,7 +205,7 @@ impl Guest {
 
     /// Takes the prompt's steps one after another. An error ends the instance.
     async fn work(&self, call: Call) -> Result<(), Failure> {
-        let Call { prompt, reply, answer, ended } = call;
+        let Call { prompt, reply, answer, ended, .. } = call;
         let count = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
         let (mut answer, mut place) = (Some(answer), Some(RunPlace::take(&self.place, &prompt.text)));
         let mut give = |result: Option<Result<(), Failure>>| {

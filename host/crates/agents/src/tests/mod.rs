@@ -128,6 +128,7 @@ fn asked(text: &str) -> Asked {
         key: None,
         deadline: None,
         background: false,
+        alarm: None,
     }
 }
 
