@@ -14,7 +14,7 @@ use crate::{Durability, keys, sql};
 /// What one agent keeps. Whoever has it is the only one who writes.
 ///
 /// Nothing is opened until something is asked for, and no file is made until something is written. Dropping it undoes
-/// what was not committed; [`close`](Storage::close) also leaves everything in one file and says if that failed.
+/// what was not committed, and waits for the disk as [`close`](Storage::close) does, which also says if that failed.
 pub struct Storage {
     agent: AgentId,
     path: PathBuf,

@@ -134,6 +134,19 @@ fn what_is_removed_is_gone_and_the_name_is_free() {
 }
 
 #[test]
+fn the_log_of_a_file_that_is_no_more_is_not_taken_for_the_next_ones() {
+    let house = House::new();
+    let mut storage = house.agent("alice");
+    storage.set("a", b"1").unwrap();
+    storage.commit().unwrap();
+    std::mem::forget(storage);
+    std::fs::remove_file(house.path("alice")).unwrap();
+    assert_eq!(get(&house, "alice", "a"), None);
+    keep(&house, "alice", "b", b"2");
+    assert_eq!((get(&house, "alice", "a"), get(&house, "alice", "b")), (None, Some(b"2".into())));
+}
+
+#[test]
 fn agents_are_listed_page_by_page_and_what_is_nobodys_is_left_out() {
     let house = House::new();
     let before = SystemTime::now() - Duration::from_secs(5);
@@ -219,7 +232,7 @@ fn what_is_not_one_of_ours_is_not_brought_in() {
     schema(
         "letters",
         "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES ('view', 'x', 'x', 0, \
-         CAST(x'435245415445205649455720782041532053454c4543542031204153202Cff' AS TEXT))",
+         CAST(x'435245415445205649455720782041532053454c454354203120415320ff' AS TEXT))",
     );
     let damaged = export("damaged");
     let mut bytes = std::fs::read(&damaged).unwrap();
@@ -242,7 +255,7 @@ fn what_is_not_one_of_ours_is_not_brought_in() {
         ("index", "`x`"),
         ("replaced", "`rookery_keys`"),
         ("rewritten", "`rookery_keys`"),
-        ("letters", ""),
+        ("letters", "not UTF-8"),
         ("damaged", "damaged"),
         ("short", "damaged"),
         ("open", "export it instead"),
