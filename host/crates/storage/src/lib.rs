@@ -14,6 +14,10 @@
 //! and a schema of 512 KiB. For each statement: 100,000 bytes, 1,000 parameters of 2 MiB, two seconds, 64 MiB of memory, and
 //! [`RESULT_BYTES`] of rows.
 //!
+//! A statement is interrupted between two of SQLite's steps, and only one of many steps is looked at: what is short runs to
+//! its end. A statement that changes more than 64 MiB of what stood there before may find that too much, since what undoes
+//! it is kept in memory.
+//!
 //! Everything here blocks: calls on [`Storage`] for at most a statement's time, those on [`Databases`] and
 //! [`Storage::close`] for as long as the disk takes.
 

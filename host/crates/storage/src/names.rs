@@ -30,7 +30,7 @@ pub(crate) fn beside(file: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
-/// Whose file this is, if it is one that [`file`] would name.
+/// Whose file this is, if it is one that [`file()`] would name.
 pub(crate) fn agent(plugin: &PluginName, file: &str) -> Option<AgentId> {
     let stem = file.strip_suffix(ENDING)?;
     let (lower, uppers) = match stem.split_once(MARK) {

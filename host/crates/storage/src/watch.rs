@@ -3,7 +3,7 @@
 //! Promises: a guest's statement is held to [`rules`] and ended at its deadline or at [`MEMORY`]; the host's own
 //! statements are held to nothing.
 //! Costs: a look every [`STEPS`] steps of SQLite's machine, about 1 % of a statement that computes. One step cannot be
-//! interrupted; [`functions`](crate::functions) replaces those that could be made to take long.
+//! interrupted; [functions](mod@crate::functions) replaces those that could be made to take long.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
