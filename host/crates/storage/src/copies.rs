@@ -49,7 +49,8 @@ impl Databases {
         copied.map_err(|error| FileError::Io { path: from.into(), error })?;
         // What is found wrong is wrong with what was brought in.
         self.settle(agent, &part, from)?;
-        part.finish(|| FileError::Taken(agent.clone()))
+        part.finish(|| FileError::Taken(agent.clone()))?;
+        self.index(agent)
     }
 
     /// Makes what one agent has committed the beginning of another, that has nothing yet. The first may be in use.
@@ -61,7 +62,8 @@ impl Databases {
         let part = self.place(to)?;
         self.copy(from, &part)?;
         self.settle(to, &part, &self.file(from))?;
-        part.finish(|| FileError::Taken(to.clone()))
+        part.finish(|| FileError::Taken(to.clone()))?;
+        self.index(to)
     }
 
     /// Where something for an agent can be written that has nothing yet.

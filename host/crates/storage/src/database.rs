@@ -143,6 +143,14 @@ impl Database {
         if pages(self)? > self.pages.max(before) { Err(StorageError::Full.into()) } else { Ok(written) }
     }
 
+    /// Lets `write` use more than the limit: what the host has to write of its own.
+    pub(crate) fn beyond_limit<T>(&self, write: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+        self.bound_file(HEADROOM)?;
+        let result = write();
+        self.bound_file(0)?;
+        result
+    }
+
     /// Logs why the file cannot be used, and says to the guest that it cannot.
     pub(crate) fn unusable(&self, error: &dyn std::fmt::Display) -> StorageError {
         unusable(&self.agent, error)

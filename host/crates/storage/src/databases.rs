@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rookery_core::AgentId;
 
 use crate::database::{private, sync};
 use crate::error::FileError;
+use crate::index::Index;
 use crate::names;
 use crate::storage::Storage;
 
@@ -15,6 +17,7 @@ use crate::storage::Storage;
 pub struct Databases {
     pub(crate) folder: PathBuf,
     pub(crate) durability: Durability,
+    pub(crate) index: Arc<Index>,
 }
 
 /// What is kept after a commit survives.
@@ -47,13 +50,14 @@ impl Databases {
         // SQLite takes a path that begins with `file:` for a URI; one that is absolute does not.
         let absolute = std::path::absolute(&folder).map_err(failed)?;
         private(&absolute).map_err(failed)?;
-        Ok(Self { folder: absolute, durability })
+        let index = Index::new(&absolute, durability);
+        Ok(Self { folder: absolute, durability, index })
     }
 
     /// What this agent keeps, at most so many bytes of it. Opens nothing yet. There must be only one at a time for an
     /// agent.
     pub fn agent(&self, agent: &AgentId, limit: u64) -> Storage {
-        Storage::new(agent.clone(), self.file(agent), self.durability, limit)
+        Storage::new(agent.clone(), self.file(agent), self.durability, limit, self.index.clone())
     }
 
     /// Whether the agent has a file: it has written something, or has begun to.
@@ -69,6 +73,10 @@ impl Databases {
     pub fn remove(&self, agent: &AgentId) -> Result<bool, FileError> {
         let path = self.file(agent);
         let failed = |error| FileError::Io { path: path.clone(), error };
+        if let Err(error) = self.index.put(agent, None) {
+            // Its alarms are looked for once, in vain.
+            tracing::warn!(%agent, "its alarms are still in the index: {error}");
+        }
         // These first: what is left of a log would be taken for the log of the next file of this name.
         crate::database::forget(&path).map_err(failed)?;
         match fs::remove_file(&path) {

@@ -173,7 +173,7 @@ impl Storage {
         Ok(deleted)
     }
 
-    fn write_keys<T>(
+    pub(crate) fn write_keys<T>(
         &mut self,
         several: bool,
         write: impl FnOnce(&Database) -> rusqlite::Result<T>,

@@ -21,11 +21,13 @@
 //! Everything here blocks: calls on [`Storage`] for at most a statement's time, those on [`Databases`] and
 //! [`Storage::close`] for as long as the disk takes.
 
+mod alarms;
 mod copies;
 mod database;
 mod databases;
 mod error;
 mod functions;
+mod index;
 mod keys;
 mod listing;
 mod names;
@@ -39,6 +41,7 @@ mod tests;
 mod transaction;
 mod watch;
 
+pub use crate::alarms::{Alarm, AlarmError, Pending};
 pub use crate::databases::{Databases, Durability};
 pub use crate::error::{FileError, SqlError, StorageError};
 pub use crate::keys::{Entry, Order, Page, Range};

@@ -110,13 +110,14 @@ pub(crate) fn fault(connection: &Connection) -> rusqlite::Result<Option<String>>
         }
         let [kind, name, table, sql] = texts;
         bytes += sql.len();
-        if is_hosts(name) && kind == "table" && sql.starts_with("CREATE TABLE ") && TABLES.contains(sql) {
+        let made = format!("CREATE {} ", kind.to_ascii_uppercase());
+        if is_hosts(name) && sql.starts_with(&made) && TABLES.contains(sql) {
             tables += 1;
         } else if is_hosts(name) || (is_hosts(table) && !sql.is_empty()) {
             return Ok(Some(format!("names that begin with `rookery_` are the host's: `{name}`")));
         }
     }
-    if tables != TABLES.matches("CREATE TABLE ").count() {
+    if tables != TABLES.matches("CREATE ").count() {
         return Ok(Some("the host's tables are not in it".into()));
     }
     if bytes > BYTES {

@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rookery_core::AgentId;
 
 use crate::database::{self, Database};
 use crate::error::{FileError, SqlError, StorageError};
+use crate::index::Index;
 use crate::transaction::{Redo, Transaction, Write};
-use crate::{Durability, keys, sql};
+use crate::{Durability, alarms, keys, sql};
 
 /// What one agent keeps. Whoever has it is the only one who writes.
 ///
@@ -24,6 +26,9 @@ pub struct Storage {
     pub(crate) time: Duration,
     open: Open,
     transaction: Transaction,
+    pub(crate) index: Arc<Index>,
+    /// When the first of the alarms rings that were set since the last commit.
+    rings: Option<u64>,
 }
 
 enum Open {
@@ -37,9 +42,15 @@ enum Open {
 const LOST: &str = "what was written since the last commit had to be undone with a statement that failed";
 
 impl Storage {
-    pub(crate) fn new(agent: AgentId, path: PathBuf, durability: Durability, limit: u64) -> Self {
+    pub(crate) fn new(
+        agent: AgentId,
+        path: PathBuf,
+        durability: Durability,
+        limit: u64,
+        index: Arc<Index>,
+    ) -> Self {
         let (open, transaction) = (Open::Not, Transaction::None);
-        Self { agent, path, durability, limit, time: sql::TIME, open, transaction }
+        Self { agent, path, durability, limit, time: sql::TIME, open, transaction, index, rings: None }
     }
 
     /// Keeps what was written since the last time, all of it or nothing. Costs nothing where nothing was written.
@@ -55,11 +66,15 @@ impl Storage {
             Transaction::Open(_) => {}
         }
         let Open::File(database) = &self.open else { return Ok(()) };
-        database.run("COMMIT /*rookery*/").map_err(|error| {
-            let error = sql::failure(database, error);
-            undo_all(database);
-            error
-        })
+        let rings = self.rings.take();
+        let committed =
+            rings.map_or(Ok(()), |at| self.index.lower(&self.agent, at)).map_err(SqlError::Storage);
+        let run = || database.run("COMMIT /*rookery*/").map_err(|error| sql::failure(database, error));
+        committed.and_then(|()| run()).inspect_err(|_| undo_all(database))?;
+        if let Some(at) = rings {
+            self.index.tell(&self.agent, at);
+        }
+        Ok(())
     }
 
     /// Undoes what was written since the last commit.
@@ -68,6 +83,20 @@ impl Storage {
             undo_all(database);
         }
         self.transaction = Transaction::None;
+        self.rings = None;
+    }
+
+    pub(crate) fn agent(&self) -> &AgentId {
+        &self.agent
+    }
+
+    pub(crate) fn in_transaction(&self) -> bool {
+        !matches!(self.transaction, Transaction::None)
+    }
+
+    /// An alarm was set that rings at this time.
+    pub(crate) fn note_alarm(&mut self, rings: Option<u64>) {
+        self.rings = self.rings.into_iter().chain(rings).min();
     }
 
     /// Whether there is a file that is to be closed.
@@ -231,6 +260,14 @@ fn repeat(database: &Database, write: Write, time: Duration, again: &mut Redo) -
         Write::Delete { key } => {
             keys::delete(database, key).ok()?;
             again.remember(key.len(), Duration::ZERO, || write);
+        }
+        Write::Alarm(pending) => {
+            alarms::put_again(database, pending).ok()?;
+            again.remember(alarms::size(pending), Duration::ZERO, || write);
+        }
+        Write::NoAlarm { name } => {
+            alarms::remove(database, name).ok()?;
+            again.remember(name.len(), Duration::ZERO, || write);
         }
         Write::Run { statement, parameters, changed } => {
             // Prepared afresh it is told what the statement and its triggers ask for.

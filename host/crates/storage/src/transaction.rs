@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use crate::alarms::Pending;
 use crate::rows::Value;
 
 /// Where an agent's storage stands between two commits.
@@ -35,6 +36,8 @@ pub(crate) enum Write {
     Set { key: String, value: Vec<u8> },
     Delete { key: String },
     Run { statement: String, parameters: Vec<Value>, changed: u64 },
+    Alarm(Box<Pending>),
+    NoAlarm { name: String },
 }
 
 /// More than what agents write between two awaits, and little beside what a guest's memory costs.

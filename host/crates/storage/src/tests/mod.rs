@@ -1,5 +1,6 @@
 //! What the tests have in common.
 
+mod alarms;
 mod files;
 mod keys;
 mod model;
