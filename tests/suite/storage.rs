@@ -175,3 +175,45 @@ async fn promise_8_sql_does_not_reach_out_of_the_agents_own_file() {
     );
     assert_eq!(said.await, "Error::TooSlow");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_through_wasi_keyvalue_is_read_through_storage_and_the_other_way_round() {
+    let host = TestHost::serving(&["keyvalue"]).await;
+    let client = host.client();
+    assert_eq!(client.text("keyvalue/alice", "set k a; own get k; exists k").await, "set\na\ntrue");
+    assert_eq!(client.text("keyvalue/alice", "own set l b; get l; keys").await, "Ok(())\nb\nk l");
+    assert_eq!(
+        client.text("keyvalue/alice", "delete k; delete k; own get k; get k; exists k; keys").await,
+        "deleted\ndeleted\nnone\nnone\nfalse\nl"
+    );
+    assert_eq!(client.text("keyvalue/bob", "get l; keys").await, "none\n", "an agent's keys are its own");
+    assert_eq!(
+        client.text("keyvalue/alice", "open ; open default; open other").await,
+        "opened\nopened\nError::NoSuchStore"
+    );
+    let long = "x".repeat(1025);
+    let said = client.text("keyvalue/alice", &format!("set {long}; get k")).await;
+    assert_eq!(said, "Error::Other(\"a key has 1 to 1024 bytes, not 1025\")\nnone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_6_what_is_set_through_wasi_keyvalue_is_part_of_the_same_transaction() {
+    let host = TestHost::serving(&["keyvalue"]).await;
+    let client = host.client();
+    assert_eq!(client.code("keyvalue/alice", "set k a; own set l a; trap").await, "trapped");
+    assert_eq!(client.text("keyvalue/alice", "keys").await, "");
+    let steps = "set k a; own set l a; say told; delete k; set m b; own set l b; trap";
+    assert_eq!(client.code("keyvalue/alice", steps).await, "trapped");
+    assert_eq!(client.text("keyvalue/alice", "keys; get l").await, "k l\na");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wasi_keyvalue_lists_every_key_once_page_by_page_also_while_they_are_deleted() {
+    let host = TestHost::serving(&["keyvalue"]).await;
+    let client = host.client();
+    let said = client.text("keyvalue/alice", "own fill 2005; pages").await;
+    assert_eq!(said, "filled\n[1000, 1000, 5], 2005 of them once");
+    let said = client.text("keyvalue/alice", "keys 7").await;
+    assert_eq!(said, "Error::Other(\"this cursor is too old; list from the start\")");
+    assert_eq!(client.text("keyvalue/alice", "sweep; keys; keys 0").await, "swept\n\n");
+}

@@ -15,6 +15,7 @@ use crate::closing::Closing;
 use crate::contract;
 use crate::error::LoadError;
 use crate::http;
+use crate::keyvalue;
 use crate::plugin::{Loaded, Source};
 use crate::state::State;
 use crate::turns::{Ticker, Turns};
@@ -168,6 +169,7 @@ fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<State>> {
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_config::add_to_linker(&mut linker, |state: &mut State| WasiConfig::new(state.config()))?;
     http::link(&mut linker)?;
+    keyvalue::link(&mut linker)?;
     contract::link(&mut linker)?;
     Ok(linker)
 }

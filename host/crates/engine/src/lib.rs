@@ -13,6 +13,7 @@ mod exports;
 mod gate;
 mod http;
 mod instance;
+mod keyvalue;
 mod memory;
 mod plugin;
 mod state;

@@ -11,6 +11,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::gate::Gate;
 use crate::http::Outgoing;
+use crate::keyvalue::Cursors;
 use crate::memory::Memory;
 use crate::stdio::Lines;
 use crate::tasks::Tasks;
@@ -32,6 +33,8 @@ pub(crate) struct State {
     pub(crate) gate: Gate,
     /// How many results of queries are open.
     pub(crate) results: usize,
+    /// Where listings through wasi:keyvalue go on.
+    pub(crate) cursors: Cursors,
     /// The run that is ahead of the archive, for which the guest has to wait.
     pub(crate) held_by: Option<Reply>,
     config: Arc<WasiConfigVariables>,
@@ -65,6 +68,7 @@ impl State {
             tasks: Tasks::default(),
             gate,
             results: 0,
+            cursors: Cursors::default(),
             held_by: None,
             config,
             wasi,
