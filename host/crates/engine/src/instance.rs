@@ -49,10 +49,11 @@ impl Instance for Launched {
             let _ = &closes;
             let polled = Pin::new(&mut driving).poll(cx);
             // A guest that waits has come to an await, unless it was stopped on the way to one.
-            if polled.is_pending() && !midway.is_midway() {
-                if let Err(error) = gate.pass() {
-                    return Poll::Ready(not_kept(&agent, &error));
-                }
+            if polled.is_pending()
+                && !midway.is_midway()
+                && let Err(error) = gate.pass()
+            {
+                return Poll::Ready(not_kept(&agent, &error));
             }
             polled
         }))
