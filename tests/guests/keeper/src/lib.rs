@@ -34,7 +34,8 @@ impl Guest for Keeper {
             let (verb, rest) = step.split_once(' ').unwrap_or((step, ""));
             match verb {
                 "say" => say(&reply, rest),
-                "await" => wait_for(1).await,
+                // Long enough that even a busy machine has to wait: what is over before it is looked at is no await.
+                "await" => wait_for(20_000_000).await,
                 "fetch" => fetch(rest).await,
                 "trap" => panic!("as it was asked to"),
                 "spin" => spin(rest),
