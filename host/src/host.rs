@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rookery_agents::archive::Archive;
 use rookery_agents::{Archiving, Directory, Limits};
+use rookery_alarms::Clock;
 use rookery_engine::{Engine, EngineError};
 use rookery_outgoing::{Client, ClientSettings};
 use rookery_storage::{Databases, Durability, FileError};
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::load::{self, Loading, Refused};
+use crate::rings::{Rings, Ticking};
 
 /// How the host looks up environment variables for `${NAME}` in sidecars.
 pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
@@ -95,6 +97,8 @@ pub struct Host {
     stop: DropGuard,
     agents: DropGuard,
     runs: Option<rookery_archive::Runs>,
+    clock: Ticking,
+    engine: Arc<Engine>,
 }
 
 impl Host {
@@ -113,16 +117,21 @@ impl Host {
         let address = listener.local_addr().map_err(listening)?;
 
         let runs = open(config.runs).await?;
+        let storage = Databases::open(config.storage, config.durability)?;
+        let (clock, works) = Clock::new(rookery_alarms::Limits::default(), rookery_alarms::system_clock());
+        let due = clock.clone();
+        storage.on_alarm(move |agent, at| due.due(agent, at));
         let settings = rookery_engine::Settings {
             cache: config.code,
             threads: config.threads,
-            storage: Databases::open(config.storage, config.durability)?,
+            storage,
             live: config.limits.live,
         };
         let engine = Engine::new(settings, Client::new(config.outgoing))?;
         let limits = Limits { live: engine.live(), ..config.limits };
         let (folder, environment, threads) = (config.folder, config.environment, config.threads);
-        let loading = move || load::load(&engine, &folder, &*environment, threads, &report);
+        let loaded = engine.clone();
+        let loading = move || load::load(&loaded, &folder, &*environment, threads, &report);
         let (plugins, refused) =
             tokio::task::spawn_blocking(loading).await.map_err(StartError::Loading)??;
 
@@ -133,6 +142,7 @@ impl Host {
         let runs = runs.map(|(runs, _)| runs);
         let directory = Directory::new(plugins, limits, archiving);
         let (stop, agents) = (CancellationToken::new(), directory.stop_guard());
+        works.start(engine.alarms(), Arc::new(Rings(directory.clone())));
         let serving = rookery_http::serve(listener, directory.clone(), config.http, stop.clone());
         Ok(Self {
             address,
@@ -142,6 +152,8 @@ impl Host {
             stop: stop.drop_guard(),
             agents,
             runs,
+            clock: Ticking(clock),
+            engine,
         })
     }
 
@@ -163,7 +175,18 @@ impl Host {
     /// Takes no new runs, gives the running ones `grace` to end, ends the rest as interrupted, sees the last events
     /// out, and is gone. Returns how many runs were interrupted.
     pub async fn drain(self, grace: Duration) -> usize {
+        // No alarm rings any more; those that ring are runs like all others.
+        self.clock.0.stop();
         let interrupted = self.directory.drain(grace).await;
+        let last_writes = async {
+            self.clock.0.settled().await;
+            self.engine.all_closed().await;
+        };
+        if timeout(LAST_BYTES, last_writes).await.is_err() {
+            tracing::warn!(
+                "agents' files were still being written {LAST_BYTES:?} after the last run had ended"
+            );
+        }
         drop((self.stop, self.agents));
         let mut server = self.server;
         if timeout(LAST_BYTES, &mut server).await.is_err() {

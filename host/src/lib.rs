@@ -5,6 +5,7 @@ pub mod command;
 mod dev;
 mod host;
 mod load;
+mod rings;
 mod terminal;
 
 pub use host::{Config, Environment, Host, Keeping, StartError};

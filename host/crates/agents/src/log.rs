@@ -238,11 +238,7 @@ impl Log {
         let before = self.mailbox.place(self.run()).unwrap_or(0);
         let state = self.lock();
         let shown = state.visible(&self.keeping) - 1;
-        let outcome =
-            state.kept.back().filter(|event| event.id <= shown).and_then(|event| match &event.item {
-                Item::Outcome(outcome) => Some(outcome.clone()),
-                Item::Chunk(_) => None,
-            });
+        let outcome = state.outcome(shown);
         let standing = match (outcome, state.started) {
             (Some(outcome), _) => Standing::Ended(outcome),
             (None, Some(_)) => Standing::Running,
@@ -260,6 +256,12 @@ impl Log {
             standing,
             events: shown,
         }
+    }
+
+    /// The outcome, as soon as readers may see it.
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        let state = self.lock();
+        state.outcome(state.visible(&self.keeping) - 1)
     }
 
     /// How many bytes are in memory, and how many of them are not committed.
@@ -403,6 +405,14 @@ impl State {
 
     pub(crate) fn places(&mut self) -> impl Iterator<Item = &mut Place> {
         self.readers.iter_mut().flatten().filter(|place| !place.cut)
+    }
+
+    /// The outcome, if readers have been shown events up to it.
+    fn outcome(&self, shown: u64) -> Option<Outcome> {
+        match &self.kept.back().filter(|event| event.id <= shown)?.item {
+            Item::Outcome(outcome) => Some(outcome.clone()),
+            Item::Chunk(_) => None,
+        }
     }
 
     /// The id before which readers may see events.

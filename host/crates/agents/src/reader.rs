@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures_util::future::BoxFuture;
-use rookery_core::{Event, RunId};
+use rookery_core::{Event, Outcome, RunId};
 
 use crate::archive::{Archive, ArchiveError};
 use crate::log::{Log, Place, size};
@@ -156,6 +156,23 @@ impl Reader {
             }
             // Only where somebody waits, who would otherwise wait until more has gathered.
             log.hurry_archive();
+            progress.await;
+        }
+    }
+
+    /// Waits for the outcome without keeping anything of the run in memory for it. None where the run had ended before this
+    /// reader came to be.
+    pub async fn outcome(self) -> Option<Outcome> {
+        let From::Live { log, .. } = &self.from else { return None };
+        let log = log.clone();
+        drop(self);
+        loop {
+            let progress = log.progress.notified();
+            tokio::pin!(progress);
+            progress.as_mut().enable();
+            if let Some(outcome) = log.outcome() {
+                return Some(outcome);
+            }
             progress.await;
         }
     }

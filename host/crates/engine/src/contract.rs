@@ -55,7 +55,7 @@ mod waking {
 pub(crate) use generated::rookery::agent::types;
 
 use generated::rookery::agent::{identity, output};
-pub(crate) use generated::rookery::agent::{sql, storage};
+pub(crate) use generated::rookery::agent::{schedule, sql, storage};
 pub(crate) use optional::LifecyclePre;
 pub(crate) use waking::AlarmPre;
 pub(crate) use waking::exports::rookery::agent::alarm::Ringing;
@@ -66,7 +66,8 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     identity::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     output::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     storage::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    sql::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+    sql::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    schedule::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
 
 /// Checks that a component exports what every plugin must. An error says what it lacks.

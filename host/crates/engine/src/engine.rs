@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rookery_alarms::{Kept, WallClock, system_clock};
 use rookery_core::AgentId;
 use rookery_outgoing::Client;
 use rookery_storage::Databases;
@@ -10,10 +11,11 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, PoolingAllocationConfig};
 use wasmtime_wasi_config::WasiConfig;
 
+use crate::alarms::Alarms;
 use crate::cache::Cache;
-use crate::closing::Closing;
 use crate::contract;
 use crate::error::LoadError;
+use crate::gates::Gates;
 use crate::http;
 use crate::keyvalue;
 use crate::plugin::{Loaded, Source};
@@ -53,8 +55,8 @@ pub struct Engine {
     pub(crate) linker: Linker<State>,
     pub(crate) turns: Turns,
     pub(crate) client: Client,
-    pub(crate) storage: Databases,
-    pub(crate) closing: Closing,
+    pub(crate) gates: Gates,
+    pub(crate) wall: WallClock,
     live: usize,
     cache: Cache,
     _ticker: Ticker,
@@ -76,9 +78,8 @@ impl Engine {
         let ticker = Ticker::start(&engine).map_err(|error| EngineError::Start(error.to_string()))?;
         let linker = linker(&engine).map_err(start)?;
         let turns = Turns::new(&ticker, settings.threads);
-        let storage = settings.storage;
-        let closing = Closing::default();
-        Ok(Arc::new(Self { engine, linker, turns, client, storage, closing, live, cache, _ticker: ticker }))
+        let (gates, wall) = (Gates::new(settings.storage), system_clock());
+        Ok(Arc::new(Self { engine, linker, turns, client, gates, wall, live, cache, _ticker: ticker }))
     }
 
     /// How many instances can be live at once: what was asked for, or what there is room for.
@@ -88,7 +89,17 @@ impl Engine {
 
     /// Waits until the file of an agent that has no instance any more is closed.
     pub async fn closed(&self, agent: &AgentId) {
-        self.closing.wait(agent).await;
+        self.gates.closed(agent).await;
+    }
+
+    /// Waits until the files of all agents are closed that have no instance any more.
+    pub async fn all_closed(&self) {
+        self.gates.all_closed().await;
+    }
+
+    /// Where a clock finds the alarms of this host's agents.
+    pub fn alarms(&self) -> Arc<dyn Kept> {
+        Arc::new(Alarms(self.gates.clone()))
     }
 
     /// Loads a plugin: checks it, and compiles it unless that was done before. Blocks for as long as compiling takes,

@@ -7,11 +7,8 @@ use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre
 use crate::contract::{AlarmPre, LifecyclePre, Ringing, check, types};
 use crate::state::State;
 
-/// `handle`, as the contract has it.
-pub(crate) type Handle = TypedFunc<(types::Prompt, Resource<Reply>), (Result<(), types::Failure>,)>;
-
-/// `ring`, as the contract has it.
-pub(crate) type Ring = TypedFunc<(Ringing, Resource<Reply>), (Result<(), types::Failure>,)>;
+/// What a run calls: with what it is given, and where it writes.
+pub(crate) type Function<P> = TypedFunc<(P, Resource<Reply>), (Result<(), types::Failure>,)>;
 
 const HANDLER: &str = "rookery:agent/handler@0.1.0";
 const LIFECYCLE: &str = "rookery:agent/lifecycle@0.1.0";
@@ -26,9 +23,9 @@ pub(crate) struct Exports {
 
 /// What can be called in one instance.
 pub(crate) struct Calls {
-    pub(crate) handle: Handle,
+    pub(crate) handle: Function<types::Prompt>,
     pub(crate) lifecycle: Option<Lifecycle<TypedFunc<(), ()>>>,
-    pub(crate) ring: Option<Ring>,
+    pub(crate) ring: Option<Function<Ringing>>,
 }
 
 /// The lifecycle's two calls.
@@ -59,6 +56,11 @@ impl Exports {
             }
         };
         Ok(Self { handle, lifecycle, ring })
+    }
+
+    /// Whether there is something that alarms can ring.
+    pub(crate) fn rings(&self) -> bool {
+        self.ring.is_some()
     }
 
     pub(crate) fn load(&self, store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<Calls> {

@@ -2,19 +2,30 @@
 //!
 //! Promise: nothing leaves an agent before what it wrote until then is committed, and what a guest wrote that trapped is
 //! undone. Where a commit fails the instance ends, since the guest was told that its writes had worked.
-//! Ends when: the instance is dropped; the file is closed after that, away from the threads that poll guests.
+//! Ends when: nobody uses it any more; the file is closed after that, away from the threads that poll guests.
 
+use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rookery_core::AgentId;
 use rookery_storage::{SqlError, Storage};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 
-use crate::closing::Closing;
+use crate::gates::Gates;
 
-/// One agent's storage. The guest's calls and what polls the guest share it, and are never at it at once.
+/// One agent's storage. Who uses it shares it: the guest's calls, what polls the guest, and the clock that rings its alarms.
 #[derive(Clone)]
-pub(crate) struct Gate(Arc<Mutex<Storage>>);
+pub(crate) struct Gate(Arc<Kept>);
+
+pub(crate) struct Kept {
+    agent: AgentId,
+    storage: Mutex<Storage>,
+    /// Wakes who waits until nothing is written that is not committed.
+    passed: Notify,
+    gates: Gates,
+}
 
 /// Why an instance ends whose writes could not be committed.
 #[derive(Debug, thiserror::Error)]
@@ -22,41 +33,94 @@ pub(crate) struct Gate(Arc<Mutex<Storage>>);
 pub(crate) struct NotKept(SqlError);
 
 impl Gate {
-    pub(crate) fn new(storage: Storage) -> Self {
-        Self(Arc::new(Mutex::new(storage)))
+    pub(crate) fn new(agent: &AgentId, storage: Storage, gates: Gates) -> Self {
+        Self(Arc::new(Kept {
+            agent: agent.clone(),
+            storage: Mutex::new(storage),
+            passed: Notify::new(),
+            gates,
+        }))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Kept> {
+        &self.0
+    }
+
+    pub(crate) fn again(kept: Arc<Kept>) -> Self {
+        Self(kept)
     }
 
     /// Reads or writes.
     pub(crate) fn storage<T>(&self, with: impl FnOnce(&mut Storage) -> T) -> T {
-        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.0.storage.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Lets something leave: commits what was written until now.
     pub(crate) fn pass(&self) -> Result<(), NotKept> {
-        self.storage(Storage::commit).map_err(NotKept)
+        self.end(Storage::commit).map_err(NotKept)
     }
 
-    /// Closes the file when the instance goes.
-    pub(crate) fn closes(&self, agent: &AgentId, closing: &Closing) -> Closes {
-        Closes { gate: self.clone(), agent: agent.clone(), closing: closing.clone() }
+    /// What the instance wrote and did not commit is undone when it goes.
+    pub(crate) fn undoes(&self) -> Undoes {
+        Undoes(self.clone())
     }
-}
 
-/// See [`Gate::closes`].
-pub(crate) struct Closes {
-    gate: Gate,
-    agent: AgentId,
-    closing: Closing,
-}
-
-impl Drop for Closes {
-    fn drop(&mut self) {
-        if !self.gate.storage(|storage| storage.is_open()) {
-            return;
+    /// Does something that blocks with the storage when no transaction of the guest's is under way. That is so at its next
+    /// await, or when its instance has gone.
+    pub(crate) async fn between<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&mut Storage) -> T + Send + 'static,
+    ) -> Option<T> {
+        let mut work = Some(work);
+        loop {
+            let passed = self.0.passed.notified();
+            tokio::pin!(passed);
+            passed.as_mut().enable();
+            let (gate, taken) = (self.clone(), work.take()?);
+            let tried = spawn_blocking(move || {
+                gate.storage(|storage| match storage.is_writing() {
+                    true => Err(taken),
+                    false => Ok(taken(storage)),
+                })
+            });
+            match tried.await.ok()? {
+                Ok(done) => return Some(done),
+                Err(again) => work = Some(again),
+            }
+            passed.await;
         }
-        let (gate, file) = (self.gate.clone(), self.closing.begin(&self.agent));
+    }
+
+    fn end<T>(&self, end: impl FnOnce(&mut Storage) -> T) -> T {
+        let (ended, wrote) = self.storage(|storage| {
+            let wrote = storage.is_writing();
+            (end(storage), wrote)
+        });
+        if wrote {
+            self.0.passed.notify_waiters();
+        }
+        ended
+    }
+}
+
+/// See [`Gate::undoes`].
+pub(crate) struct Undoes(Gate);
+
+impl Drop for Undoes {
+    fn drop(&mut self) {
+        self.0.end(Storage::rollback);
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let nothing = self.gates.unopened(&self.agent);
+        let storage = self.storage.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut storage = mem::replace(storage, nothing);
+        let file = self.gates.leave(&self.agent, storage.is_open());
+        let Some(file) = file else { return };
         let close = move || {
-            if let Err(error) = gate.storage(Storage::close) {
+            if let Err(error) = storage.close() {
                 let agent = file.agent();
                 tracing::warn!(%agent, "its file was not closed well: {error}; nothing that was committed is lost");
             }

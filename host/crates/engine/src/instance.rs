@@ -9,16 +9,15 @@ use std::task::Poll;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use rookery_agents::Reply;
 use rookery_agents::guest::{Ask, Call, Instance, Work};
 use rookery_core::{AgentId, Alarm, ByteSize, Code, Failure, Origin, Prompt};
 use tokio::sync::mpsc;
-use wasmtime::component::{Accessor, ComponentType, Lower, Resource, TypedFunc};
+use wasmtime::component::{Accessor, ComponentType, Lower};
 use wasmtime::{AsContextMut, Store};
 
 use crate::contract::{Ringing, types};
-use crate::exports::Calls;
-use crate::gate::{Closes, Gate, NotKept};
+use crate::exports::{Calls, Function};
+use crate::gate::{Gate, NotKept, Undoes};
 use crate::state::State;
 use crate::tasks::Running;
 use crate::turns::Turn;
@@ -29,13 +28,13 @@ pub(crate) struct Launched {
     pub(crate) calls: Calls,
     pub(crate) turn: Turn,
     pub(crate) gate: Gate,
-    pub(crate) closes: Closes,
+    pub(crate) undoes: Undoes,
     pub(crate) memory: ByteSize,
 }
 
 impl Instance for Launched {
     fn drive(self: Box<Self>, asked: mpsc::Receiver<Ask>, work: Work) -> BoxFuture<'static, Failure> {
-        let Self { mut store, calls, turn, gate, closes, memory } = *self;
+        let Self { mut store, calls, turn, gate, undoes, memory } = *self;
         let (agent, midway) = (store.data().agent.clone(), turn.clone());
         let driving = async move {
             let ended = store.run_concurrent(async |guest| serve(guest, calls, asked, work).await).await;
@@ -46,7 +45,7 @@ impl Instance for Launched {
         };
         let mut driving = turn.polls(driving);
         Box::pin(poll_fn(move |cx| {
-            let _ = &closes;
+            let _ = &undoes;
             let polled = Pin::new(&mut driving).poll(cx);
             // A guest that waits has come to an await, unless it was stopped on the way to one.
             if polled.is_pending()
@@ -120,7 +119,7 @@ async fn make(guest: &Accessor<State>, calls: &Calls, call: Call) -> wasmtime::R
 /// Makes a call that is a run, and lets everything leave when it has returned.
 async fn begin<P>(
     guest: &Accessor<State>,
-    function: TypedFunc<(P, Resource<Reply>), (Result<(), types::Failure>,)>,
+    function: Function<P>,
     parameter: P,
     run: Running,
 ) -> wasmtime::Result<Result<(), types::Failure>>

@@ -4,6 +4,7 @@
 //! its memory, reach what it was not granted, or name a file.
 //! Costs: a plugin is compiled once per engine version and kept; launching copies nothing but what the guest writes.
 
+mod alarms;
 mod cache;
 mod closing;
 mod contract;
@@ -11,11 +12,13 @@ mod engine;
 mod error;
 mod exports;
 mod gate;
+mod gates;
 mod http;
 mod instance;
 mod keyvalue;
 mod memory;
 mod plugin;
+mod schedule;
 mod state;
 mod stdio;
 mod storage;

@@ -14,7 +14,6 @@ use wasmtime_wasi_config::WasiConfigVariables;
 use crate::engine::Engine;
 use crate::error::LoadError;
 use crate::exports::Exports;
-use crate::gate::Gate;
 use crate::http::Outgoing;
 use crate::instance::{Launched, trapped};
 use crate::memory::Memory;
@@ -55,7 +54,6 @@ struct Inner {
     digest: String,
     policy: Policy,
     memory: ByteSize,
-    storage: ByteSize,
     config: Arc<WasiConfigVariables>,
     caller: Caller,
 }
@@ -67,6 +65,7 @@ impl Loaded {
             .instantiate_pre(component)
             .map_err(|error| LoadError::Import(format!("{error:#}")))?;
         let exports = Exports::of(component, &pre).map_err(|error| LoadError::World(format!("{error:#}")))?;
+        engine.gates.set_limit(&source.name, source.storage.0);
         let Source { grants, open_requests, timeouts, .. } = source;
         let caller = engine.client.caller(source.name.as_str(), grants, open_requests, timeouts);
         Ok(Self(Arc::new(Inner {
@@ -76,7 +75,6 @@ impl Loaded {
             digest: source.digest,
             policy: source.policy,
             memory: source.memory,
-            storage: source.storage,
             config: Arc::new(source.config.into_iter().collect()),
             caller,
         })))
@@ -110,12 +108,13 @@ fn held(state: &mut State) -> Option<BoxFuture<'static, ()>> {
 
 impl Inner {
     async fn launch(&self, agent: AgentId) -> Result<Box<dyn Instance>, Failure> {
-        self.engine.closing.wait(&agent).await;
         let limit = usize::try_from(self.memory.0).unwrap_or(usize::MAX);
         let outgoing = Outgoing::new(&self.caller, &agent);
-        let gate = Gate::new(self.engine.storage.agent(&agent, self.storage.0));
-        let closes = gate.closes(&agent, &self.engine.closing);
-        let state = State::new(agent, Memory::new(limit), outgoing, gate.clone(), self.config.clone());
+        let gate = self.engine.gates.of(&agent).await;
+        let undoes = gate.undoes();
+        let alarms = (self.engine.wall.clone(), self.exports.rings());
+        let state =
+            State::new(agent, Memory::new(limit), outgoing, gate.clone(), alarms, self.config.clone());
         let mut store = Store::new(&self.engine.engine, state);
         store.limiter(|state| &mut state.memory);
         let turn = self.engine.turns.apply(&mut store, |_| None);
@@ -133,7 +132,7 @@ impl Inner {
         match launched {
             Ok(calls) => {
                 let turn = self.engine.turns.apply(&mut store, held);
-                Ok(Box::new(Launched { store, calls, turn, gate, closes, memory: self.memory }))
+                Ok(Box::new(Launched { store, calls, turn, gate, undoes, memory: self.memory }))
             }
             Err(error) => Err(self.not_launched(&error, store.data())),
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rookery_agents::Reply;
+use rookery_alarms::WallClock;
 use rookery_core::AgentId;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -31,6 +32,9 @@ pub(crate) struct State {
     pub(crate) outgoing: Outgoing,
     pub(crate) tasks: Tasks,
     pub(crate) gate: Gate,
+    pub(crate) wall: WallClock,
+    /// Whether the plugin exports what alarms ring.
+    pub(crate) rings: bool,
     /// How many results of queries are open.
     pub(crate) results: usize,
     /// Where listings through wasi:keyvalue go on.
@@ -48,6 +52,7 @@ impl State {
         memory: Memory,
         outgoing: Outgoing,
         gate: Gate,
+        (wall, rings): (WallClock, bool),
         config: Arc<WasiConfigVariables>,
     ) -> Self {
         let mut table = ResourceTable::new();
@@ -67,6 +72,8 @@ impl State {
             outgoing,
             tasks: Tasks::default(),
             gate,
+            wall,
+            rings,
             results: 0,
             cursors: Cursors::default(),
             held_by: None,

@@ -9,6 +9,7 @@ wit_bindgen::generate!({
             include rookery:agent/plugin@0.1.0;
             import wasi:clocks/monotonic-clock@0.3.0;
             export rookery:agent/lifecycle@0.1.0;
+            export rookery:agent/alarm@0.1.0;
         }
     ",
     path: "../../../wit",
@@ -17,8 +18,10 @@ wit_bindgen::generate!({
 
 use std::time::{Duration, Instant};
 
+use exports::rookery::agent::alarm::{self, Ringing};
 use exports::rookery::agent::handler::{Failure, Guest, Prompt, Reply};
 use exports::rookery::agent::lifecycle;
+use rookery::agent::schedule::{self, Cron, Timing};
 use rookery::agent::types::Chunk;
 use rookery::agent::{sql, storage};
 use wasi::clocks::monotonic_clock::wait_for;
@@ -29,25 +32,38 @@ struct Keeper;
 
 impl Guest for Keeper {
     async fn handle(prompt: Prompt, reply: Reply) -> Result<(), Failure> {
-        let mut found = Vec::new();
-        for step in prompt.text.split("; ") {
-            let (verb, rest) = step.split_once(' ').unwrap_or((step, ""));
-            match verb {
-                "say" => say(&reply, rest),
-                // Long enough that even a busy machine has to wait: what is over before it is looked at is no await.
-                "await" => wait_for(20_000_000).await,
-                "fetch" => fetch(rest).await,
-                "trap" => panic!("as it was asked to"),
-                "spin" => spin(rest),
-                "fail" => return Err(Failure::Failed("as it was asked to".into())),
-                _ => found.push(keep(verb, rest)),
-            }
-        }
-        if !found.is_empty() {
-            say(&reply, &found.join("\n"));
-        }
-        Ok(())
+        follow(&prompt.text, &reply).await
     }
+}
+
+impl alarm::Guest for Keeper {
+    /// Counts the attempts, and does what the payload says, in which `|` separates the steps.
+    async fn ring(ringing: Ringing, reply: Reply) -> Result<(), Failure> {
+        let Ringing { name, payload, attempt, .. } = ringing;
+        storage::set(&format!("rang-{name}"), attempt.to_string().as_bytes()).expect("room for a number");
+        follow(&payload.replace('|', "; "), &reply).await
+    }
+}
+
+async fn follow(steps: &str, reply: &Reply) -> Result<(), Failure> {
+    let mut found = Vec::new();
+    for step in steps.split("; ") {
+        let (verb, rest) = step.split_once(' ').unwrap_or((step, ""));
+        match verb {
+            "say" => say(reply, rest),
+            // Long enough that even a busy machine has to wait: what is over before it is looked at is no await.
+            "await" => wait_for(20_000_000).await,
+            "fetch" => fetch(rest).await,
+            "trap" => panic!("as it was asked to"),
+            "spin" => spin(rest),
+            "fail" => return Err(Failure::Failed("as it was asked to".into())),
+            _ => found.push(keep(verb, rest)),
+        }
+    }
+    if !found.is_empty() {
+        say(reply, &found.join("\n"));
+    }
+    Ok(())
 }
 
 impl lifecycle::Guest for Keeper {
@@ -80,9 +96,51 @@ fn keep(verb: &str, rest: &str) -> String {
         "count" => format!("{:?}", storage::get(key).map(|value| value.map(|value| value[0]))),
         "list" => list(key),
         "fill" => fill(key, value.parse().unwrap_or(0)),
+        "alarm" => set_alarm(key, value),
+        "cancel" => format!("{:?}", schedule::cancel(key)),
+        "alarms" => alarms(),
         "sql" => format!("{:?}", sql::execute(rest, &[])),
         "ask" => ask(rest),
         other => format!("nothing to keep of {other}"),
+    }
+}
+
+/// Sets an alarm: after so many milliseconds, or `every` so many, or by a `cron` expression with `_` for spaces.
+fn set_alarm(name: &str, rest: &str) -> String {
+    let (when, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (timing, payload) = match when {
+        "every" | "cron" => {
+            let (what, payload) = rest.split_once(' ').unwrap_or((rest, ""));
+            let timing = match when {
+                "every" => Timing::Every(what.parse().unwrap_or(0)),
+                _ => Timing::Cron(Cron {
+                    expression: what.replace('_', " "),
+                    time_zone: "Europe/Zurich".into(),
+                }),
+            };
+            (timing, payload)
+        }
+        after => (Timing::After(after.parse().unwrap_or(0)), rest),
+    };
+    let (name, payload) = (name.to_owned(), payload.to_owned());
+    let alarm = schedule::Alarm { name, timing, payload, missed: schedule::Missed::RingOnce };
+    match schedule::set(&alarm) {
+        Ok(_) => "set".into(),
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+/// The alarms that are set, with their attempts and failures.
+fn alarms() -> String {
+    match schedule::list(None, 100) {
+        Ok(pending) => {
+            let shown = |pending: schedule::Pending| {
+                let failure = pending.failure.map_or(String::new(), |failure| format!(" {failure}"));
+                format!("{} {}{failure}", pending.alarm.name, pending.attempts)
+            };
+            pending.into_iter().map(shown).collect::<Vec<_>>().join(", ")
+        }
+        Err(error) => format!("{error:?}"),
     }
 }
 
