@@ -24,8 +24,17 @@ pub struct Kept {
 }
 
 impl Databases {
+    /// What this agent keeps; none where it is nothing, or where its file is nobody's.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError::Io`] where the file cannot be read.
+    pub fn kept(&self, agent: &AgentId) -> Result<Option<Kept>, FileError> {
+        look(&self.file(agent), agent.clone())
+    }
+
     /// Agents that keep something, ordered by plugin and name: at most `limit` after `after`, and fewer only at the end.
-    /// Files that are nobody's are left out. Looks at every file's name, and opens none.
+    /// Files that are nobody's are left out. Looks at every file's name, and opens none that is in use.
     ///
     /// # Errors
     ///
@@ -79,7 +88,7 @@ fn each(folder: &Path, mut see: impl FnMut(&Path, &str) -> Result<(), FileError>
 fn look(file: &Path, agent: AgentId) -> Result<Option<Kept>, FileError> {
     let look = || -> io::Result<Option<Kept>> {
         let found = fs::symlink_metadata(file)?;
-        if !found.is_file() || !is_ours(file)? {
+        if !found.is_file() || !(is_in_use(file) || is_ours(file)?) {
             return Ok(None);
         }
         let (mut bytes, mut modified) = (found.len(), found.modified()?);
@@ -96,6 +105,13 @@ fn look(file: &Path, agent: AgentId) -> Result<Option<Kept>, FileError> {
     }
 }
 
+/// Whether SQLite has the file open, or had when its process died. Such a file must not be opened by anybody else in this
+/// process: when it is closed again, the system takes away all locks that the process has on it, also those by which
+/// another process knows that it may not tidy up (<https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>).
+fn is_in_use(file: &Path) -> bool {
+    names::beside(file, "-shm").exists()
+}
+
 /// Whether the header says so: <https://www.sqlite.org/fileformat2.html#application_id>.
 fn is_ours(file: &Path) -> io::Result<bool> {
     let mut header = [0; 72];
@@ -105,4 +121,41 @@ fn is_ours(file: &Path) -> io::Result<bool> {
     }
     let application = u32::from_be_bytes([header[68], header[69], header[70], header[71]]);
     Ok(header.starts_with(b"SQLite format 3\0") && i64::from(application) == schema::APPLICATION)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::tests::{House, agent};
+
+    /// How many locks there are on a file, where the system says so.
+    fn locks(path: &Path) -> usize {
+        #[cfg(target_os = "linux")]
+        {
+            use std::os::unix::fs::MetadataExt;
+            let inode = format!(":{} ", std::fs::metadata(path).unwrap().ino());
+            let locks = std::fs::read_to_string("/proc/locks").unwrap();
+            return locks.lines().filter(|line| line.contains(&inode)).count();
+        }
+        #[allow(unreachable_code, reason = "elsewhere nobody says")]
+        usize::from(path.exists())
+    }
+
+    #[test]
+    fn who_looks_at_a_file_that_is_in_use_takes_no_lock_away() {
+        let house = House::new();
+        let mut storage = house.agent("alice");
+        storage.set("a", b"1").unwrap();
+        storage.commit().unwrap();
+        let before = locks(&house.path("alice"));
+        assert!(before > 0);
+        assert_eq!(house.databases.list(None, None, 10).unwrap().len(), 1);
+        let kept = house.databases.kept(&agent("alice")).unwrap().unwrap();
+        assert_eq!(locks(&house.path("alice")), before);
+        let log = std::fs::metadata(house.path("alice").with_extension("db-wal")).unwrap().len();
+        assert!(kept.bytes > log && log > 0, "what is in the log counts");
+        storage.close().unwrap();
+        assert_eq!(house.databases.kept(&agent("bob")).unwrap(), None);
+    }
 }
