@@ -5,6 +5,7 @@ mod failure;
 mod name;
 mod prompt;
 mod state;
+mod time;
 mod units;
 
 pub use event::{Chunk, ChunkError, Event, Item, LARGEST_VALUE, LONGEST_TEXT, Outcome, Stop};
@@ -12,4 +13,5 @@ pub use failure::{Code, Failure};
 pub use name::{AgentId, AgentName, Generation, NameError, PluginName, RunId};
 pub use prompt::{Alarm, Origin, Overlap, Prompt};
 pub use state::{LISTED_PROMPT, RunState, Standing};
+pub use time::rfc3339;
 pub use units::{ByteSize, Span, UnitError};

@@ -28,7 +28,6 @@ mod stall;
 mod state;
 #[cfg(test)]
 mod tests;
-mod time;
 mod wishes;
 
 pub use server::{Settings, serve};

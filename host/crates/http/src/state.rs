@@ -5,12 +5,11 @@
 
 use bytes::Bytes;
 use rookery_agents::archive::StateName;
-use rookery_core::{Origin, RunState, Standing};
+use rookery_core::{Origin, RunState, Standing, rfc3339};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
 use crate::problem::Problem;
-use crate::time::rfc3339;
 
 /// A run's state on its way to a client.
 #[derive(Clone, Copy)]
