@@ -81,6 +81,13 @@ pub trait Archive: Send + Sync {
 
     /// The runs that match, newest first, with their prompts cut as [`RunState::listed`] says.
     fn list(&self, query: Query) -> BoxFuture<'static, Result<Vec<RunState>, ArchiveError>>;
+
+    /// How many runs of this agent there are.
+    fn count(&self, agent: AgentId) -> BoxFuture<'static, Result<u64, ArchiveError>>;
+
+    /// Removes all runs of this agent of which nothing more will be written, and says how many there were. Goes on where
+    /// nobody waits for it any more.
+    fn forget(&self, agent: AgentId) -> BoxFuture<'static, Result<u64, ArchiveError>>;
 }
 
 /// Which runs to list.

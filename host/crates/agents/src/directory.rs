@@ -57,7 +57,7 @@ const LETTING_GO: Duration = Duration::from_secs(10);
 
 /// How long the archive may take to write the outcomes of the last runs. A commit takes milliseconds; this is for a disk
 /// that stalls.
-const WRITING: Duration = Duration::from_secs(5);
+pub(crate) const WRITING: Duration = Duration::from_secs(5);
 
 /// The way in: everything that is served, by name.
 #[derive(Clone)]
@@ -100,6 +100,17 @@ pub struct Submitted {
     pub events: Reader,
 }
 
+/// What an agent is at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// It is in memory: it has an instance, or a run that is about to get one.
+    pub live: bool,
+    /// Its runs that have begun.
+    pub running: usize,
+    /// Its runs that wait for their turn.
+    pub queued: usize,
+}
+
 /// What the agents' tasks share with the directory.
 pub(crate) struct Shared {
     pub(crate) live: Arc<Live>,
@@ -116,7 +127,7 @@ pub(crate) struct Shared {
     unread: Arc<Budget>,
     generations: AtomicU64,
     tasks: TaskTracker,
-    /// Wakes who waits until no run is unsettled.
+    /// Wakes who waits until runs are settled.
     settled: Notify,
     /// Wakes who waits until an agent has no task.
     pub(crate) left: Notify,
@@ -263,6 +274,22 @@ impl Directory {
         self.shared.runs.len()
     }
 
+    /// What this agent is at now.
+    pub fn activity(&self, agent: &AgentId) -> Activity {
+        let agents = self.shared.agents();
+        let Some(known) = agents.known.get(agent) else { return Activity::default() };
+        let mut activity = Activity { live: true, ..Activity::default() };
+        for log in &known.unfinished {
+            let log = log.lock();
+            match (log.ended, log.started) {
+                (Some(_), _) => {}
+                (None, Some(_)) => activity.running += 1,
+                (None, None) => activity.queued += 1,
+            }
+        }
+        activity
+    }
+
     /// How many runs are not settled.
     #[cfg(test)]
     pub(crate) fn unsettled_count(&self) -> usize {
@@ -355,20 +382,26 @@ impl Shared {
         if let Some(known) = agents.known.get_mut(agent) {
             known.unfinished.retain(|log| !log.has_ended());
         }
-        let all = agents.runs.is_empty();
         drop(agents);
         drop(log);
-        if all {
-            self.settled.notify_waiters();
-        }
+        self.settled.notify_waiters();
     }
 
     async fn all_settled(&self) {
+        self.settle(Unsettled::is_empty).await;
+    }
+
+    /// Waits until all runs of this agent are settled.
+    pub(crate) async fn settled_of(&self, agent: &AgentId) {
+        self.settle(|runs| runs.values().all(|log| log.accepted.agent != *agent)).await;
+    }
+
+    async fn settle(&self, enough: impl Fn(&Unsettled) -> bool) {
         loop {
             let settled = self.settled.notified();
             tokio::pin!(settled);
             settled.as_mut().enable();
-            if self.agents().runs.is_empty() {
+            if enough(&self.agents().runs) {
                 return;
             }
             settled.await;

@@ -1,6 +1,6 @@
 //! Taking an agent out of service, for what must not happen beside its instance.
 //!
-//! Promise: while an agent is held it has no instance and takes no runs.
+//! Promise: while an agent is held it has no instance and takes no runs. So nothing comes after what is forgotten of it.
 //! Bounded by: [`LETTING_GO`], where its instance does not go.
 
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use rookery_core::{AgentId, Code, Failure};
 use tokio::time::timeout;
 
-use crate::directory::{Directory, held};
+use crate::directory::{Directory, WRITING, held};
 
 /// Dropping an instance takes less than a millisecond; this is for a machine under load.
 const LETTING_GO: Duration = Duration::from_secs(5);
@@ -61,6 +61,27 @@ impl Directory {
             }
             left.await;
         }
+    }
+}
+
+impl Held {
+    /// Removes all runs that are kept of the agent, and says how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Internal`] where the archive does not write its last runs, or not remove them.
+    pub async fn forget_runs(&self) -> Result<u64, Failure> {
+        let (shared, agent) = (&self.directory.shared, &self.agent);
+        if timeout(WRITING, shared.settled_of(agent)).await.is_err() {
+            let message = format!("the runs of agent `{agent}` were not written in time; ask again");
+            return Err(Failure::new(Code::Internal, message));
+        }
+        let Some(archiving) = &shared.archiving else { return Ok(0) };
+        archiving.archive.forget(agent.clone()).await.map_err(|error| {
+            tracing::error!(%agent, "the runs of an agent cannot be removed: {error}");
+            let message = format!("the host cannot remove the runs of agent `{agent}`; its log says why");
+            Failure::new(Code::Internal, message)
+        })
     }
 }
 

@@ -105,6 +105,16 @@ impl Directory {
         }
     }
 
+    /// How many runs are kept of this agent; none where runs are not kept.
+    ///
+    /// # Errors
+    ///
+    /// When the archive cannot be read.
+    pub async fn count_runs(&self, agent: &AgentId) -> Result<Option<u64>, Failure> {
+        let Some(archiving) = &self.shared.archiving else { return Ok(None) };
+        Ok(Some(archiving.archive.count(agent.clone()).await.map_err(unreadable)?))
+    }
+
     /// A run that was listed, as it stands now. None where it was removed since then.
     async fn now(&self, listed: RunState) -> Result<Option<RunState>, Failure> {
         match listed.standing {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use rookery_agents::archive::ArchiveError;
-use rookery_core::RunId;
+use rookery_core::{AgentId, RunId};
 use rusqlite::ErrorCode;
 use rusqlite::types::FromSqlError;
 
@@ -109,6 +109,11 @@ impl From<ReadError> for ArchiveError {
         };
         Self(format!("what was written down of runs could not be read: {cause}"))
     }
+}
+
+/// Why the runs of an agent are still there.
+pub(crate) fn unremoved(agent: &AgentId, error: &rusqlite::Error) -> ArchiveError {
+    ArchiveError(format!("the runs of agent {agent} could not be removed: {}", plain(error)))
 }
 
 /// What everything is answered after the end.

@@ -17,7 +17,7 @@ mod rows;
 mod tests;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -64,6 +64,15 @@ pub enum Durability {
 /// The longest that [`Settings::gather`] can be: a chunk is promised to be in the log 50 ms after it is on the wire, and
 /// the commit takes its part of them.
 pub const LONGEST_GATHER: Duration = Duration::from_millis(40);
+
+/// How many runs of an agent there are in a folder, whether a host uses it or not. Changes nothing there. Blocks.
+///
+/// # Errors
+///
+/// When there is something that cannot be read.
+pub fn count(folder: &Path, agent: &AgentId) -> Result<u64, OpenError> {
+    open::look(folder, |connection| reader::count(connection, agent))
+}
 
 /// The runs of a host. A handle; all of them are the same.
 #[derive(Clone)]
@@ -170,6 +179,15 @@ impl Archive for Runs {
 
     fn list(&self, query: Query) -> BoxFuture<'static, Result<Vec<RunState>, ArchiveError>> {
         self.readers().read(move |from| reader::list(from, &query)).boxed()
+    }
+
+    fn count(&self, agent: AgentId) -> BoxFuture<'static, Result<u64, ArchiveError>> {
+        self.readers().read(move |from| reader::count(from, &agent)).boxed()
+    }
+
+    fn forget(&self, agent: AgentId) -> BoxFuture<'static, Result<u64, ArchiveError>> {
+        let answer = self.0.queue.forget(agent);
+        async move { answer.await.unwrap_or_else(|_| Err(error::closed())) }.boxed()
     }
 }
 

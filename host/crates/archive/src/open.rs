@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use rookery_core::{Code, Event, Failure, Item, Outcome};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-use crate::error::{OpenError, WriteError};
+use crate::error::{OpenError, ReadError, WriteError};
 use crate::rows::End;
 use crate::{Durability, rows};
 
@@ -36,6 +36,25 @@ pub(crate) fn open(folder: &Path, durability: Durability) -> Result<Opened, Open
     let recovered = recover(&mut connection).map_err(|error| refused(&path, error))?;
     let next = next(&connection).map_err(|error| refused(&path, error))?;
     Ok(Opened { connection, path, lock, next, recovered })
+}
+
+/// Reads in the runs of a folder, whoever uses it; where there are none, the answer is the default.
+pub(crate) fn look<T: Default>(
+    folder: &Path,
+    read: impl FnOnce(&Connection) -> Result<T, ReadError>,
+) -> Result<T, OpenError> {
+    let path = folder.join("runs.db");
+    if !path.exists() {
+        return Ok(T::default());
+    }
+    let connection = open_reader(&path).map_err(|error| refused(&path, error))?;
+    if format(&connection, &path)? == 0 {
+        return Ok(T::default());
+    }
+    read(&connection).map_err(|error| match error {
+        ReadError::Database(error) => refused(&path, error),
+        ReadError::Damaged(_) | ReadError::Column(_) => OpenError::NotRuns(path),
+    })
 }
 
 /// Opens the same database once more, for reading.

@@ -6,10 +6,13 @@
 //!
 //! [`Archive::wake`]: rookery_agents::archive::Archive::wake
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rookery_agents::archive::Source;
+use rookery_agents::archive::{ArchiveError, Source};
+use rookery_core::AgentId;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::error::closed;
@@ -28,12 +31,29 @@ pub(crate) struct Queue {
 pub(crate) enum Next {
     /// Write what these have.
     Write(Vec<Arc<dyn Source>>),
+    /// Remove a few runs of this agent; somebody waits, until [`Forget::done`].
+    Forget(Forget),
     /// Remove a little of what is not kept any more.
     Sweep,
     /// Remove all of it; somebody waits, until [`Queue::swept`].
     SweepAll,
     /// Stop: everything is written.
     Stop,
+}
+
+/// An agent whose runs are being removed. Whoever waits is told that the runs are closed where it is dropped.
+pub(crate) struct Forget {
+    pub(crate) agent: AgentId,
+    /// So many are gone.
+    pub(crate) removed: u64,
+    done: oneshot::Sender<Result<u64, ArchiveError>>,
+}
+
+impl Forget {
+    pub(crate) fn done(self, result: Result<(), ArchiveError>) {
+        // Nobody has to wait for it.
+        let _ = self.done.send(result.map(|()| self.removed));
+    }
 }
 
 /// A step of sweeping that is due for so long is taken though there is something to write: else a host that never
@@ -48,6 +68,9 @@ struct State {
     phase: Phase,
     /// No handle is left, so nobody will enter a source any more.
     abandoned: bool,
+    forgets: VecDeque<Forget>,
+    /// What was written since the last step of forgetting: who forgets and who writes take turns.
+    wrote: bool,
     sweeps_asked: u64,
     sweeps_done: u64,
 }
@@ -93,6 +116,22 @@ impl Queue {
         self.begin_closing().abandoned = true;
     }
 
+    /// Has the runs of an agent removed. Does not wait; the answer comes when all of it is done, and none at the end.
+    pub(crate) fn forget(&self, agent: AgentId) -> oneshot::Receiver<Result<u64, ArchiveError>> {
+        let (done, answer) = oneshot::channel();
+        self.forget_on(Forget { agent, removed: 0, done });
+        answer
+    }
+
+    /// There is more to remove.
+    pub(crate) fn forget_on(&self, forget: Forget) {
+        let mut state = self.lock();
+        if state.phase == Phase::Open {
+            state.forgets.push_back(forget);
+            self.work.notify_one();
+        }
+    }
+
     /// Waits until everything is removed that is not kept any more.
     pub(crate) fn sweep(&self) {
         let mut state = self.lock();
@@ -113,6 +152,13 @@ impl Queue {
             if now >= sweep + OVERDUE {
                 return Next::Sweep;
             }
+            let due = now >= gathered || state.phase != Phase::Open || state.hurried;
+            if (state.wrote || !due || state.sources.is_empty())
+                && let Some(forget) = state.forgets.pop_front()
+            {
+                state.wrote = false;
+                return Next::Forget(forget);
+            }
             let until = if state.sources.is_empty() {
                 if state.phase != Phase::Open {
                     return Next::Stop;
@@ -125,8 +171,9 @@ impl Queue {
                 }
                 sweep
             } else {
-                if now >= gathered || state.phase != Phase::Open || state.hurried {
+                if due {
                     state.hurried = false;
+                    state.wrote = true;
                     return Next::Write(std::mem::take(&mut state.sources));
                 }
                 gathered
@@ -145,7 +192,9 @@ impl Queue {
 
     /// The writer has let go of the database.
     pub(crate) fn closed(&self) {
-        self.lock().phase = Phase::Closed;
+        let mut state = self.lock();
+        state.phase = Phase::Closed;
+        state.forgets.clear();
         self.progress.notify_all();
     }
 

@@ -129,6 +129,14 @@ pub(crate) fn by_key(
     Ok(prompt.map(|prompt| (prompt.run, prompt)))
 }
 
+/// How many runs of this agent there are.
+pub(crate) fn count(from: &Connection, agent: &AgentId) -> Result<u64, ReadError> {
+    let mut count = from
+        .prepare_cached("SELECT count(*) FROM runs INDEXED BY runs_of_agent WHERE plugin = ? AND name = ?")?;
+    let count: i64 = count.query_row((agent.plugin.as_str(), agent.name.as_str()), |row| row.get(0))?;
+    Ok(count.cast_unsigned())
+}
+
 /// The runs that match, newest first.
 pub(crate) fn list(from: &Connection, query: &Query) -> Result<Vec<RunState>, ReadError> {
     let before = query.before.map(RunId::to_bytes);

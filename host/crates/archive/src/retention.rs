@@ -1,4 +1,4 @@
-//! What is not kept any more: finished runs that are too old, or too many for their agent.
+//! What is not kept any more: finished runs that are too old, or too many for their agent, or whose agent is removed.
 //!
 //! Promises: a run that has no outcome is never removed; a run is removed at once for everybody who reads, however long
 //! its events take.
@@ -7,6 +7,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use rookery_core::{AgentId, RunId};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use crate::rows;
@@ -97,6 +98,40 @@ impl Sweeper {
         }
         Ok(true)
     }
+}
+
+/// Removes a few runs of an agent that are not live; says how many, and whether there may be more to do. At the end of the
+/// last step their events are gone too.
+pub(crate) fn forget(
+    connection: &mut Connection,
+    agent: &AgentId,
+    live: impl Fn(&RunId) -> bool,
+) -> rusqlite::Result<(u64, bool)> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let runs = over(&transaction, agent, live)?;
+    remove(&transaction, &runs)?;
+    let events = erase(&transaction)?;
+    transaction.commit()?;
+    Ok((runs.len() as u64, runs.len() == RUNS || events))
+}
+
+/// Runs of an agent of which nothing more will be written: they have an outcome, or their log was lost.
+fn over(
+    connection: &Connection,
+    agent: &AgentId,
+    live: impl Fn(&RunId) -> bool,
+) -> rusqlite::Result<Vec<i64>> {
+    let mut find = connection.prepare_cached(
+        "SELECT no, id, ended IS NOT NULL FROM runs INDEXED BY runs_of_agent WHERE plugin = ? AND name = ?",
+    )?;
+    let runs = find.query_map((agent.plugin.as_str(), agent.name.as_str()), |row| {
+        Ok((row.get::<_, i64>(0)?, RunId::from_bytes(row.get(1)?), row.get::<_, bool>(2)?))
+    })?;
+    let over = runs.filter_map(|run| match run {
+        Ok((no, id, ended)) => (ended || !live(&id)).then_some(Ok(no)),
+        Err(error) => Some(Err(error)),
+    });
+    over.take(RUNS).collect()
 }
 
 type Agent = (String, String);

@@ -16,9 +16,9 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::time::Instant;
 
 use crate::error::WriteError;
-use crate::queue::{Next, Queue};
-use crate::retention::Sweeper;
-use crate::rows;
+use crate::queue::{Forget, Next, Queue};
+use crate::retention::{self, Sweeper};
+use crate::{error, rows};
 
 /// Writes batches. Knows nothing of threads.
 pub(crate) struct Writer {
@@ -79,6 +79,11 @@ fn work(mut writer: Writer, mut sweeper: Sweeper, queue: &Queue, gather: Duratio
                 // wait at all, and in a storm there are no more commits than with a fixed wait.
                 gathered = Instant::now() + gather;
             }
+            Next::Forget(forget) => {
+                if let Some(unfinished) = writer.forget(forget) {
+                    queue.forget_on(unfinished);
+                }
+            }
             Next::Sweep => {
                 sweeper.step_or_warn(&mut writer.connection);
                 sweep = Instant::now() + sweeper.pause();
@@ -115,6 +120,25 @@ impl Writer {
         for taken in large {
             self.write_group(&[taken]);
         }
+    }
+
+    /// One step of removing an agent's runs; gives back what is not done.
+    fn forget(&mut self, mut forget: Forget) -> Option<Forget> {
+        let step = retention::forget(&mut self.connection, &forget.agent, |run| self.live.contains_key(run));
+        match step {
+            Ok((removed, more)) => {
+                forget.removed += removed;
+                if more {
+                    return Some(forget);
+                }
+                forget.done(Ok(()));
+            }
+            Err(error) => {
+                let error = error::unremoved(&forget.agent, &error);
+                forget.done(Err(error));
+            }
+        }
+        None
     }
 
     fn write_group(&mut self, group: &[Taken]) {

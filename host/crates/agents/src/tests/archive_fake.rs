@@ -317,6 +317,19 @@ impl Archive for FakeArchive {
         .boxed()
     }
 
+    fn count(&self, agent: AgentId) -> BoxFuture<'static, Result<u64, ArchiveError>> {
+        let count = self.inner().runs.values().filter(|written| written.accepted.agent == agent).count();
+        async move { Ok(count as u64) }.boxed()
+    }
+
+    fn forget(&self, agent: AgentId) -> BoxFuture<'static, Result<u64, ArchiveError>> {
+        let mut inner = self.inner();
+        let before = inner.runs.len();
+        inner.runs.retain(|_, written| written.accepted.agent != agent || written.outcome().is_none());
+        let forgotten = before - inner.runs.len();
+        async move { Ok(forgotten as u64) }.boxed()
+    }
+
     fn list(&self, query: Query) -> BoxFuture<'static, Result<Vec<RunState>, ArchiveError>> {
         let archive = self.this.upgrade().expect("it was called");
         let mut listed = self.listed.subscribe();

@@ -1,6 +1,7 @@
 //! What the tests have in common: a log that is only a tape, and short ways to ask.
 
 mod failures;
+mod forgetting;
 mod long;
 mod migrating;
 mod model;

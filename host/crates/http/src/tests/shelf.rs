@@ -85,6 +85,18 @@ impl Archive for Shelf {
         ready(Ok(found.map(|prompt| (prompt.run, prompt)))).boxed()
     }
 
+    fn count(&self, agent: AgentId) -> Answer<u64> {
+        let runs = self.runs.lock().unwrap();
+        ready(Ok(runs.values().filter(|kept| kept.accepted.agent == agent).count() as u64)).boxed()
+    }
+
+    fn forget(&self, agent: AgentId) -> Answer<u64> {
+        let mut runs = self.runs.lock().unwrap();
+        let before = runs.len();
+        runs.retain(|_, kept| kept.accepted.agent != agent);
+        ready(Ok((before - runs.len()) as u64)).boxed()
+    }
+
     fn list(&self, query: Query) -> Answer<Vec<RunState>> {
         let runs = self.runs.lock().unwrap();
         let states = runs.values().rev().map(Kept::state).filter(|state| query.matches(state)).map(|state| {
