@@ -1,5 +1,5 @@
 //! The HTTP face: routes, the three answers, exact SSE, problem documents; one listener that serves HTTP/1.1 and
-//! HTTP/2 (prior knowledge) and drains.
+//! HTTP/2 (prior knowledge) and drains. And the admin face, on another listener ([`serve_admin`]).
 //!
 //! Promises: a chunk is on the wire as soon as it was written; a client that reads slowly or leaves does not slow the
 //! guest, and one that comes back misses nothing; a run that a client has heard of is not forgotten; an answer that lacks
@@ -9,6 +9,7 @@
 //! Knows nothing of wasm: runs go in through [`rookery_agents::Directory`] and come back as a reader of events.
 
 mod accept;
+mod admin;
 mod agent;
 mod answer;
 mod ask;
@@ -30,4 +31,5 @@ mod state;
 mod tests;
 mod wishes;
 
+pub use admin::{AgentState, Answer, Keeper, KeeperError, Removed, Scratch, Token, TokenError, serve_admin};
 pub use server::{Settings, serve};

@@ -3,7 +3,7 @@
 //! The same document is a response of its own before a stream has begun, and its `error` event afterwards.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
 use rookery_agents::Cut;
 use rookery_core::{Code, Failure, Outcome, RunId, Stop};
@@ -35,11 +35,18 @@ pub(crate) enum Kind {
     BodyIncomplete,
     BodyTimeout,
     BodyTooLarge,
+    CrossOrigin,
     CutOff,
+    DiskFull,
     MethodNotAllowed { allow: &'static str },
+    Misdirected,
     MissingPrompt,
     NotAcceptable,
+    NotAnAgent,
     NotFound,
+    Taken,
+    Unauthorized,
+    UnknownAgent,
     UnknownRun,
     UnsupportedMediaType,
 }
@@ -60,11 +67,18 @@ impl Kind {
             Kind::BodyIncomplete => (StatusCode::BAD_REQUEST, "body-incomplete"),
             Kind::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body-timeout"),
             Kind::BodyTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
+            Kind::CrossOrigin => (StatusCode::FORBIDDEN, "cross-origin"),
             Kind::CutOff => (StatusCode::SERVICE_UNAVAILABLE, "cut-off"),
+            Kind::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
             Kind::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
+            Kind::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
             Kind::MissingPrompt => (StatusCode::BAD_REQUEST, "missing-prompt"),
             Kind::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "not-acceptable"),
+            Kind::NotAnAgent => (StatusCode::UNPROCESSABLE_ENTITY, "not-an-agent"),
             Kind::NotFound => (StatusCode::NOT_FOUND, "not-found"),
+            Kind::Taken => (StatusCode::CONFLICT, "taken"),
+            Kind::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Kind::UnknownAgent => (StatusCode::NOT_FOUND, "unknown-agent"),
             Kind::UnknownRun => (StatusCode::NOT_FOUND, "unknown-run"),
             Kind::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type"),
         }
@@ -155,6 +169,9 @@ impl Problem {
             Kind::MethodNotAllowed { allow } => {
                 headers.insert(ALLOW, HeaderValue::from_static(allow));
             }
+            Kind::Unauthorized => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
             // The next attempt shall meet whoever takes over the address. HTTP/2 has no such header, and hyper leaves
             // it out there.
             Kind::Failure(Code::Draining) => {
@@ -237,11 +254,18 @@ mod tests {
             (Kind::BodyIncomplete, 400),
             (Kind::BodyTimeout, 408),
             (Kind::BodyTooLarge, 413),
+            (Kind::CrossOrigin, 403),
             (Kind::CutOff, 503),
+            (Kind::DiskFull, 507),
             (Kind::MethodNotAllowed { allow: "GET" }, 405),
+            (Kind::Misdirected, 421),
             (Kind::MissingPrompt, 400),
             (Kind::NotAcceptable, 406),
+            (Kind::NotAnAgent, 422),
             (Kind::NotFound, 404),
+            (Kind::Taken, 409),
+            (Kind::Unauthorized, 401),
+            (Kind::UnknownAgent, 404),
             (Kind::UnknownRun, 404),
             (Kind::UnsupportedMediaType, 415),
         ];
@@ -270,6 +294,7 @@ mod tests {
         assert_eq!(headers(Kind::Failure(Code::Overloaded))[RETRY_AFTER], "1");
         assert_eq!(headers(Kind::Failure(Code::Draining))[RETRY_AFTER], "5");
         assert_eq!(headers(Kind::Failure(Code::Draining))[CONNECTION], "close");
+        assert_eq!(headers(Kind::Unauthorized)[WWW_AUTHENTICATE], "Bearer");
         assert_eq!(headers(Kind::MethodNotAllowed { allow: "GET, HEAD" })[ALLOW], "GET, HEAD");
         assert!(!headers(Kind::Failure(Code::Failed)).contains_key(RETRY_AFTER));
     }

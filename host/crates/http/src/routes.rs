@@ -11,6 +11,7 @@ use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_O
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
+use hyper::body::Incoming;
 use rookery_agents::Directory;
 use rookery_core::{AgentId, AgentName, Code, NameError, PluginName, RunId};
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use crate::ask::Bodies;
 use crate::cors;
 use crate::problem::{Kind, Problem};
 use crate::query;
-use crate::server::Settings;
+use crate::server::{Answers, Settings};
 
 /// Answers requests.
 pub(crate) struct Face {
@@ -109,6 +110,14 @@ impl Face {
     }
 }
 
+impl Answers for Face {
+    type Body = Body;
+
+    async fn answer(&self, request: Request<Incoming>, client: SocketAddr) -> Response<Body> {
+        Face::answer(self, request, client).await
+    }
+}
+
 impl FromStr for Route {
     type Err = Problem;
 
@@ -134,11 +143,11 @@ fn described((name, version): (&PluginName, &str)) -> Value {
     json!({ "name": name.as_str(), "version": version })
 }
 
-fn plugin_name(segment: &str) -> Result<PluginName, Problem> {
+pub(crate) fn plugin_name(segment: &str) -> Result<PluginName, Problem> {
     query::segment(segment).parse().map_err(|error: NameError| unknown_plugin(error.to_string()))
 }
 
-fn agent_name(segment: &str) -> Result<AgentName, Problem> {
+pub(crate) fn agent_name(segment: &str) -> Result<AgentName, Problem> {
     query::segment(segment)
         .parse()
         .map_err(|error: NameError| Problem::new(Kind::BadAgentName, error.to_string()))
@@ -163,7 +172,7 @@ fn ok() -> Response<Body> {
     response
 }
 
-fn json_response(value: &Value) -> Response<Body> {
+pub(crate) fn json_response(value: &Value) -> Response<Body> {
     let mut response = Response::new(answer::whole(value.to_string()));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -22,8 +22,8 @@ use crate::state::{self, Shown};
 
 /// How many runs are on a page where the client does not say, and at most: a screenful, and what a program that reads
 /// all of them takes at a time.
-const COMMON: usize = 50;
-const MOST: usize = 500;
+pub(crate) const COMMON: usize = 50;
+pub(crate) const MOST: usize = 500;
 
 impl Face {
     /// A request to one run.
@@ -129,7 +129,7 @@ fn listed(query: Option<&str>) -> Result<Query, Problem> {
     let (mut agent, mut state, mut before, mut limit) = (None, None, None, None);
     for (name, value) in query::texts(query) {
         let again = match name.as_str() {
-            "agent" => agent.replace(agent_id(&value)?).is_some(),
+            "agent" => agent.replace(agent_id("agent", &value)?).is_some(),
             "state" => state.replace(state_name(&value)?).is_some(),
             "before" => before.replace(value.parse().map_err(|error| bad_query("before", &error))?).is_some(),
             "limit" => limit.replace(page(&value)?).is_some(),
@@ -145,12 +145,12 @@ fn listed(query: Option<&str>) -> Result<Query, Problem> {
     Ok(Query { agent, state, before, limit: limit.unwrap_or(COMMON) })
 }
 
-fn agent_id(value: &str) -> Result<AgentId, Problem> {
-    let bad = |error: NameError| bad_query("agent", &error);
-    let Some((plugin, name)) = value.split_once('/') else {
-        return Err(bad_query("agent", &"write the plugin and the name, such as `chat/alice`"));
+pub(crate) fn agent_id(name: &str, value: &str) -> Result<AgentId, Problem> {
+    let bad = |error: NameError| bad_query(name, &error);
+    let Some((plugin, own)) = value.split_once('/') else {
+        return Err(bad_query(name, &"write the plugin and the name, such as `chat/alice`"));
     };
-    Ok(AgentId { plugin: plugin.parse().map_err(bad)?, name: name.parse().map_err(bad)? })
+    Ok(AgentId { plugin: plugin.parse().map_err(bad)?, name: own.parse().map_err(bad)? })
 }
 
 fn state_name(value: &str) -> Result<StateName, Problem> {
@@ -158,12 +158,12 @@ fn state_name(value: &str) -> Result<StateName, Problem> {
     named.ok_or_else(|| bad_query("state", &"write queued, running, done, failed or cancelled"))
 }
 
-fn page(value: &str) -> Result<usize, Problem> {
+pub(crate) fn page(value: &str) -> Result<usize, Problem> {
     let limit = value.parse().ok().filter(|limit| (1..=MOST).contains(limit));
     limit.ok_or_else(|| bad_query("limit", &format!("write a number from 1 to {MOST}")))
 }
 
-fn bad_query(name: &str, why: &dyn std::fmt::Display) -> Problem {
+pub(crate) fn bad_query(name: &str, why: &dyn std::fmt::Display) -> Problem {
     Problem::new(Kind::BadQuery, format!("`{name}` in the query: {why}"))
 }
 

@@ -5,12 +5,16 @@
 //! all connections.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -67,8 +71,30 @@ impl Default for Settings {
 /// No new connection is accepted after `stop`, and idle ones are closed. Nothing that a client or the system does
 /// ends it earlier: there is no error to return.
 pub async fn serve(listener: TcpListener, directory: Directory, settings: Settings, stop: CancellationToken) {
-    let server =
-        Arc::new(Server { face: Face::new(directory, settings), protocols: protocols(settings), settings });
+    listen(listener, Face::new(directory, settings), settings, stop).await;
+}
+
+/// Answers requests; what goes wrong is an answer too.
+pub(crate) trait Answers: Send + Sync + 'static {
+    /// What its responses carry.
+    type Body: http_body::Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+
+    /// Answers one request.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: SocketAddr,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// The same for any face.
+pub(crate) async fn listen(
+    listener: TcpListener,
+    face: impl Answers,
+    settings: Settings,
+    stop: CancellationToken,
+) {
+    let server = Arc::new(Server { face, protocols: protocols(settings), settings });
     let mut places = Places::new(settings.max_connections);
     let mut connections = JoinSet::new();
     loop {
@@ -88,13 +114,13 @@ pub async fn serve(listener: TcpListener, directory: Directory, settings: Settin
     while connections.join_next().await.is_some() {}
 }
 
-struct Server {
-    face: Face,
+struct Server<F> {
+    face: F,
     protocols: auto::Builder<TokioExecutor>,
     settings: Settings,
 }
 
-impl Server {
+impl<F: Answers> Server<F> {
     async fn connection(self: Arc<Self>, stream: TcpStream, client: SocketAddr, stop: CancellationToken) {
         // A chunk would otherwise wait up to 40 ms for the previous one's acknowledgement. Where this fails, the client
         // has left already.

@@ -1,5 +1,6 @@
 //! The whole face over real sockets, with a guest that does what the test says.
 
+mod admin;
 mod answers;
 mod cancelling;
 mod connections;
