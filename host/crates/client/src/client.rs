@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::TryStreamExt;
+use futures_util::stream::MapOk;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::request::Builder;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Either, Full, Limited, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rookery_core::{AgentId, RunId, Span};
 use serde_json::Value;
 use tokio::time::timeout;
+use tokio_util::io::ReaderStream;
 
 use crate::base::{Base, BaseError};
 use crate::error::{ClientError, Problem};
@@ -21,11 +24,18 @@ use crate::feed::Feed;
 use crate::follow::Run;
 use crate::state::{Pages, Query, State};
 
+/// What a request carries: bytes that are there already, or a file as it is read.
+pub(crate) type Body = Either<Full<Bytes>, File>;
+
+/// The pieces of a file.
+pub(crate) type File = StreamBody<Pieces>;
+type Pieces = MapOk<ReaderStream<tokio::fs::File>, fn(Bytes) -> Frame<Bytes>>;
+
 /// A host, seen from outside.
 #[derive(Clone)]
 pub struct Client {
     base: Base,
-    http: legacy::Client<HttpConnector, Full<Bytes>>,
+    http: legacy::Client<HttpConnector, Body>,
     pub(crate) settings: Settings,
 }
 
@@ -194,11 +204,20 @@ impl Client {
 
     /// Sends a request and waits for the head of its answer. Whatever is no success is an error.
     async fn send(&self, request: Builder, body: &str) -> Result<Response<Incoming>, ClientError> {
-        let request = request.body(Full::from(body.to_owned()));
+        self.send_for(request, Either::Left(Full::from(body.to_owned())), self.settings.silence).await
+    }
+
+    /// The same, where the answer may take so long.
+    pub(crate) async fn send_for(
+        &self,
+        request: Builder,
+        body: Body,
+        patience: Duration,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let request = request.body(body);
         let request = request.map_err(|error| self.foreign(StatusCode::OK, error.to_string()))?;
-        let silence = self.settings.silence;
-        let response = match timeout(silence, self.http.request(request)).await {
-            Err(_) => return Err(self.unanswered(format!("nothing came for {}", Span(silence)))),
+        let response = match timeout(patience, self.http.request(request)).await {
+            Err(_) => return Err(self.unanswered(format!("nothing came for {}", Span(patience)))),
             Ok(Err(error)) if error.is_connect() => {
                 return Err(ClientError::Unreachable { base: self.base.clone(), source: error.into() });
             }
@@ -220,7 +239,7 @@ impl Client {
         }
     }
 
-    async fn document(&self, response: Response<Incoming>) -> Result<Value, ClientError> {
+    pub(crate) async fn document(&self, response: Response<Incoming>) -> Result<Value, ClientError> {
         let (status, silence) = (response.status(), self.settings.silence);
         let body = Limited::new(response.into_body(), LARGEST_DOCUMENT);
         match timeout(silence, body.collect()).await {
@@ -243,15 +262,15 @@ impl Client {
         id.ok_or_else(|| self.foreign(response.status(), "its answer names no run"))
     }
 
-    fn path(&self, path: &str) -> Result<http::Uri, ClientError> {
+    pub(crate) fn path(&self, path: &str) -> Result<http::Uri, ClientError> {
         self.base.join(path).map_err(|error| self.foreign(StatusCode::OK, format!("{path:?}: {error}")))
     }
 
-    fn unanswered(&self, why: String) -> ClientError {
+    pub(crate) fn unanswered(&self, why: String) -> ClientError {
         ClientError::Unanswered { base: self.base.clone(), why }
     }
 
-    fn foreign(&self, status: StatusCode, what: impl Into<String>) -> ClientError {
+    pub(crate) fn foreign(&self, status: StatusCode, what: impl Into<String>) -> ClientError {
         ClientError::Foreign { base: self.base.clone(), what: what.into(), status }
     }
 }
@@ -261,8 +280,14 @@ fn is(headers: &HeaderMap, media: &str) -> bool {
     content.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media)
 }
 
+/// A file as the body of a request.
+pub(crate) fn body(file: tokio::fs::File) -> Body {
+    let frame: fn(Bytes) -> Frame<Bytes> = Frame::data;
+    Either::Right(StreamBody::new(ReaderStream::with_capacity(file, 64 * 1024).map_ok(frame)))
+}
+
 /// An error with all its causes: hyper keeps the telling part at the bottom.
-fn whole(error: &dyn std::error::Error) -> String {
+pub(crate) fn whole(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -8,6 +8,7 @@
 //! Bounded by: [`Settings`]; a link on which nothing comes counts as broken, and a host that stays away is given up.
 //! Ends when: the run has its outcome. Dropping a [`Run`] detaches from it; the run goes on.
 
+mod admin;
 mod age;
 mod backoff;
 mod base;
@@ -18,6 +19,7 @@ mod follow;
 mod state;
 mod update;
 
+pub use admin::{Admin, Agent, AgentPages, ExportError};
 pub use age::age;
 pub use base::{Base, BaseError};
 pub use client::{Client, Settings};
