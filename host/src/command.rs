@@ -13,12 +13,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rookery_agents::Limits;
 use rookery_core::{ByteSize, Span};
 use rookery_engine::EngineError;
+use rookery_http::Token;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::terminal::Terminal;
-use crate::{Config, Host, Keeping, ask, dev};
+use crate::{Admin, Config, Host, Keeping, LockError, ask, dev};
 
 /// Hosts agents written as WebAssembly components.
 #[derive(Debug, Parser)]
@@ -86,7 +87,15 @@ struct Serving {
     /// Where clients come in; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", env = "ROOKERY_LISTEN", default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
-    /// What the host keeps between starts: runs and their streams, and compiled code
+    /// Where those come in who look after agents (`/admin/agents` over HTTP); nobody may if there is
+    /// none
+    #[arg(long, value_name = "ADDRESS", env = "ROOKERY_ADMIN")]
+    admin: Option<SocketAddr>,
+    /// What they have to show, 16 characters or more; has to be there where other machines reach the address. In the
+    /// variable it is not seen in the list of processes
+    #[arg(long, value_name = "TOKEN", env = "ROOKERY_ADMIN_TOKEN", hide_env_values = true)]
+    admin_token: Option<Token>,
+    /// What the host keeps between starts: agents' storage, runs and their streams, and compiled code
     #[arg(long, value_name = "FOLDER", env = "ROOKERY_DATA", default_value = ".rookery")]
     data: PathBuf,
     /// How long running runs may go on after ctrl-c
@@ -221,6 +230,9 @@ async fn serve(
     let (address, example) = (host.address(), &served[0]);
     terminal.note(&format!("serving {}", served.join(", ")));
     terminal.note(&format!("try: curl -N http://{address}/agents/{example}/alice -d 'hello'"));
+    if let Some(admin) = host.admin() {
+        terminal.answer(&format!("admin on http://{admin}"));
+    }
     terminal.answer(&format!("listening on http://{address}"));
 
     interrupted().await?;
@@ -279,6 +291,7 @@ fn config(folder: &std::path::Path, serving: Serving, threads: usize) -> Config 
         storage: serving.data.join("agents"),
         code: serving.data.join("code"),
         listen: serving.listen,
+        admin: serving.admin.map(|listen| Admin { listen, token: serving.admin_token }),
         limits: Limits {
             runs: serving.max_runs,
             live: serving.max_live,
@@ -346,8 +359,15 @@ impl std::fmt::Display for Hint {
 fn hinted(error: crate::StartError) -> anyhow::Error {
     let hint = match &error {
         crate::StartError::Listen(..) => {
-            "stop what listens there, or choose another address with --listen".into()
+            "stop what listens there, or choose another address with --listen or --admin".into()
         }
+        crate::StartError::Exposed(_) => {
+            "put a secret of 16 characters or more into ROOKERY_ADMIN_TOKEN, or listen on 127.0.0.1".into()
+        }
+        crate::StartError::Lock(LockError::InUse { .. }) => {
+            "stop it, or give this one a folder of its own with --data".into()
+        }
+        crate::StartError::Lock(error) => error.hint(),
         crate::StartError::Folder(error) => error.hint(),
         crate::StartError::Runs(error) => error.hint(),
         crate::StartError::Storage(error) => error.hint().into(),

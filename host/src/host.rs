@@ -13,14 +13,17 @@ use rookery_agents::archive::Archive;
 use rookery_agents::{Archiving, Directory, Limits};
 use rookery_alarms::Clock;
 use rookery_engine::{Engine, EngineError};
+use rookery_http::Token;
 use rookery_outgoing::{Client, ClientSettings};
 use rookery_storage::{Databases, Durability, FileError};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::load::{self, Loading, Refused};
+use crate::admin::{Agents, Copies};
+use crate::load::{self, Loaded, Loading, Refused};
+use crate::lock::{Lock, LockError};
 use crate::rings::{Rings, Ticking};
 
 /// How the host looks up environment variables for `${NAME}` in sidecars.
@@ -40,6 +43,8 @@ pub struct Config {
     pub code: PathBuf,
     /// Where clients come in; port 0 takes any free one.
     pub listen: SocketAddr,
+    /// Where those come in who look after agents, if they may.
+    pub admin: Option<Admin>,
     /// What it may hold.
     pub limits: Limits,
     /// What a commit of an agent's storage survives.
@@ -54,6 +59,15 @@ pub struct Config {
     pub environment: Environment,
     /// How many threads run guests and load plugins; as many as the runtime that the host is started on.
     pub threads: usize,
+}
+
+/// Who may look after agents.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where they come in; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// What they have to show. May be none where the address is one that only this machine reaches.
+    pub token: Option<Token>,
 }
 
 /// How runs are kept.
@@ -80,6 +94,12 @@ pub enum StartError {
     /// The folder of agents' storage cannot be made.
     #[error(transparent)]
     Storage(#[from] FileError),
+    /// Another host has it.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The admin address can be reached from elsewhere, and everybody could use it.
+    #[error("the admin address {0} can be reached from other machines, so it needs a token")]
+    Exposed(SocketAddr),
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, io::Error),
@@ -91,14 +111,17 @@ pub enum StartError {
 /// A host that serves.
 pub struct Host {
     address: SocketAddr,
+    admin: Option<SocketAddr>,
     directory: Directory,
     refused: Vec<Refused>,
-    server: JoinHandle<()>,
+    servers: Vec<JoinHandle<()>>,
     stop: DropGuard,
     agents: DropGuard,
     runs: Option<rookery_archive::Runs>,
     clock: Ticking,
     engine: Arc<Engine>,
+    /// Let go last: who gets it finds everything written.
+    _lock: Lock,
 }
 
 impl Host {
@@ -112,27 +135,35 @@ impl Host {
         report: impl Fn(Loading<'_>) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         // First of all, so that a port which is taken is said at once and not after minutes of compiling.
-        let listening = |error| StartError::Listen(config.listen, error);
-        let listener = TcpListener::bind(config.listen).await.map_err(listening)?;
-        let address = listener.local_addr().map_err(listening)?;
+        let (listener, address) = listen(config.listen).await?;
+        let (admin, token) = match config.admin {
+            Some(Admin { listen, token: None }) if !listen.ip().is_loopback() => {
+                return Err(StartError::Exposed(listen));
+            }
+            Some(Admin { listen: address, token }) => (Some(listen(address).await?), token),
+            None => (None, None),
+        };
+        let admin_address = admin.as_ref().map(|(_, address)| *address);
 
         let runs = open(config.runs).await?;
-        let storage = Databases::open(config.storage, config.durability)?;
+        let databases = Databases::open(config.storage.clone(), config.durability)?;
+        let lock = Lock::take(&config.storage)?;
+        lock.tell(admin_address);
         let (clock, works) = Clock::new(rookery_alarms::Limits::default(), rookery_alarms::system_clock());
         let due = clock.clone();
-        storage.on_alarm(move |agent, at| due.due(agent, at));
+        databases.on_alarm(move |agent, at| due.due(agent, at));
         let settings = rookery_engine::Settings {
             cache: config.code,
             threads: config.threads,
-            storage,
+            storage: databases.clone(),
             live: config.limits.live,
         };
         let engine = Engine::new(settings, Client::new(config.outgoing))?;
         let limits = Limits { live: engine.live(), ..config.limits };
         let (folder, environment, threads) = (config.folder, config.environment, config.threads);
-        let loaded = engine.clone();
-        let loading = move || load::load(&loaded, &folder, &*environment, threads, &report);
-        let (plugins, refused) =
+        let (loader, copies) = (engine.clone(), Copies::open(&config.storage)?);
+        let loading = move || load::load(&loader, &folder, &*environment, threads, &report);
+        let Loaded { plugins, storage, refused } =
             tokio::task::spawn_blocking(loading).await.map_err(StartError::Loading)??;
 
         let archiving = runs.as_ref().map(|(runs, strict)| {
@@ -144,22 +175,35 @@ impl Host {
         let (stop, agents) = (CancellationToken::new(), directory.stop_guard());
         works.start(engine.alarms(), Arc::new(Rings(directory.clone())));
         let serving = rookery_http::serve(listener, directory.clone(), config.http, stop.clone());
+        let mut servers = vec![tokio::spawn(serving)];
+        if let Some((listener, _)) = admin {
+            let keeper = Agents::new(databases, directory.clone(), engine.clone(), storage, copies);
+            let serving = rookery_http::serve_admin(listener, Arc::new(keeper), token, stop.clone());
+            servers.push(tokio::spawn(serving));
+        }
         Ok(Self {
             address,
+            admin: admin_address,
             directory,
             refused,
-            server: tokio::spawn(serving),
+            servers,
             stop: stop.drop_guard(),
             agents,
             runs,
             clock: Ticking(clock),
             engine,
+            _lock: lock,
         })
     }
 
     /// Where clients come in.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where those come in who look after agents, if they may.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// The agents and what is served.
@@ -178,22 +222,27 @@ impl Host {
         // No alarm rings any more; those that ring are runs like all others.
         self.clock.0.stop();
         let interrupted = self.directory.drain(grace).await;
-        let last_writes = async {
-            self.clock.0.settled().await;
-            self.engine.all_closed().await;
-        };
-        if timeout(LAST_BYTES, last_writes).await.is_err() {
-            tracing::warn!(
-                "agents' files were still being written {LAST_BYTES:?} after the last run had ended"
-            );
+        if timeout(LAST_BYTES, self.clock.0.settled()).await.is_err() {
+            tracing::error!("alarms were still being settled {LAST_BYTES:?} after their last run had ended");
         }
         drop((self.stop, self.agents));
-        let mut server = self.server;
-        if timeout(LAST_BYTES, &mut server).await.is_err() {
+        let leaving: Vec<_> = self.servers.iter().map(JoinHandle::abort_handle).collect();
+        let serving = async {
+            for server in self.servers {
+                // It panicked if this is an error, and has said so.
+                let _ = server.await;
+            }
+        };
+        if timeout(LAST_BYTES, serving).await.is_err() {
             tracing::warn!(
                 "clients were still reading {LAST_BYTES:?} after the last run had ended; leaving them"
             );
-            server.abort();
+            leaving.iter().for_each(AbortHandle::abort);
+        }
+        if timeout(LAST_BYTES, self.engine.all_closed()).await.is_err() {
+            tracing::error!(
+                "agents' files were still being closed {LAST_BYTES:?} after the last run had ended"
+            );
         }
         if let Some(runs) = self.runs {
             let closing = tokio::task::spawn_blocking(move || runs.close());
@@ -203,6 +252,13 @@ impl Host {
         }
         interrupted
     }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Listen(address, error);
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }
 
 /// Opens the runs that were kept, which takes a while where many of them were interrupted.

@@ -1,12 +1,15 @@
 //! Rookery's composition root and command line. The binary is [`command::main`]; tests start [`Host`]s of their own.
 
+mod admin;
 mod ask;
 pub mod command;
 mod dev;
 mod host;
 mod load;
+mod lock;
 mod rings;
 mod terminal;
 
-pub use host::{Config, Environment, Host, Keeping, StartError};
+pub use host::{Admin, Config, Environment, Host, Keeping, StartError};
 pub use load::{Loading, Refused};
+pub use lock::LockError;

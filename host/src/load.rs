@@ -38,7 +38,16 @@ pub struct Refused {
     pub idle: bool,
 }
 
-pub(crate) type Plugins = BTreeMap<PluginName, Arc<dyn Plugin>>;
+/// What was made of a folder.
+#[derive(Default)]
+pub(crate) struct Loaded {
+    /// What is served.
+    pub(crate) plugins: BTreeMap<PluginName, Arc<dyn Plugin>>,
+    /// How many bytes an agent of each may keep.
+    pub(crate) storage: BTreeMap<PluginName, u64>,
+    /// What is not.
+    pub(crate) refused: Vec<Refused>,
+}
 
 /// Loads what is in the folder with `threads` threads. Blocks.
 pub(crate) fn load(
@@ -47,28 +56,33 @@ pub(crate) fn load(
     environment: &dyn Fn(&str) -> Option<String>,
     threads: usize,
     report: &(dyn Fn(Loading<'_>) + Sync),
-) -> Result<(Plugins, Vec<Refused>), rookery_plugins::FolderError> {
+) -> Result<Loaded, rookery_plugins::FolderError> {
     let found = rookery_plugins::scan(folder, environment)?;
-    let mut refused: Vec<_> = found.problems.iter().map(Refused::from).collect();
+    let refused: Vec<_> = found.problems.iter().map(Refused::from).collect();
     refused.iter().for_each(|refused| report(Loading::Refused(refused)));
     report(Loading::Found(found.plugins.len()));
 
-    let (loaded, failed) = (Mutex::new(Plugins::new()), Mutex::new(Vec::new()));
+    let loaded = Mutex::new(Loaded { refused, ..Loaded::default() });
     let queue = Mutex::new(found.plugins.into_iter());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(file) = locked(&queue).next() {
-                    match load_one(engine, file, report) {
-                        Ok((name, plugin)) => drop(locked(&loaded).insert(name, plugin)),
-                        Err(refused) => locked(&failed).push(refused),
+                    let storage = file.sidecar.limits.storage;
+                    let one = load_one(engine, file, report);
+                    let mut loaded = locked(&loaded);
+                    match one {
+                        Ok((name, plugin)) => {
+                            loaded.storage.insert(name.clone(), storage);
+                            loaded.plugins.insert(name, plugin);
+                        }
+                        Err(refused) => loaded.refused.push(refused),
                     }
                 }
             });
         }
     });
-    refused.extend(failed.into_inner().unwrap_or_else(PoisonError::into_inner));
-    Ok((loaded.into_inner().unwrap_or_else(PoisonError::into_inner), refused))
+    Ok(loaded.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 fn load_one(

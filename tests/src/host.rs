@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rookery::{Config, Host, Keeping, Refused};
+use rookery::{Admin, Config, Host, Keeping, Refused};
 use rookery_agents::Limits;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -49,6 +49,7 @@ impl TestHost {
             storage: data.path().join("agents"),
             durability: rookery_storage::Durability::Normal,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin: None,
             limits: Limits { runs: 16_384, live: 1_000, prompts: 256 << 20, unread: 512 << 20 },
             runs: Some(Keeping { settings: rookery_archive::Settings::new(data.path()), strict: false }),
             http: rookery_http::Settings::default(),
@@ -62,6 +63,11 @@ impl TestHost {
     /// Where clients come in.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// A client of its admin address, which it must have.
+    pub fn admin(&self) -> Client {
+        Client::new(self.host.admin().unwrap())
     }
 
     /// A client of this host.
@@ -129,6 +135,13 @@ impl TestHostBuilder {
             config.runs = Some(Keeping { settings, strict: false });
             config.storage = folder.join("agents");
         })
+    }
+
+    /// Lets agents be looked after, by whoever has the token if there is one.
+    pub fn admin(self, token: Option<&str>) -> Self {
+        let (listen, token) =
+            (SocketAddr::from(([127, 0, 0, 1], 0)), token.map(|token| token.parse().unwrap()));
+        self.config(|config| config.admin = Some(Admin { listen, token }))
     }
 
     /// Starts the host.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests say what went wrong by panicking")]
 
+mod admin;
 mod alarms;
 mod browser;
 mod examples;

@@ -34,11 +34,20 @@ impl Closing {
 
     /// Waits until the agent's file is closed.
     pub(crate) async fn wait(&self, agent: &AgentId) {
+        self.until(|files| !files.contains_key(agent)).await;
+    }
+
+    /// Waits until no file is being closed.
+    pub(crate) async fn wait_for_all(&self) {
+        self.until(HashMap::is_empty).await;
+    }
+
+    async fn until(&self, done: impl Fn(&HashMap<AgentId, usize>) -> bool) {
         loop {
             let closed = self.0.closed.notified();
             tokio::pin!(closed);
             closed.as_mut().enable();
-            if !self.files().contains_key(agent) {
+            if done(&self.files()) {
                 return;
             }
             closed.await;
@@ -95,6 +104,7 @@ mod tests {
         let closing = Closing::default();
         let (first, second) = (closing.begin(&agent("a")), closing.begin(&agent("a")));
         assert!(closing.wait(&agent("b")).now_or_never().is_some());
+        assert!(closing.wait_for_all().now_or_never().is_none());
         let waiting = tokio::spawn({
             let closing = closing.clone();
             async move { closing.wait(&agent("a")).await }
@@ -104,6 +114,6 @@ mod tests {
         assert!(!waiting.is_finished());
         drop(second);
         waiting.await.unwrap();
-        assert!(closing.files().is_empty());
+        assert!(closing.wait_for_all().now_or_never().is_some());
     }
 }

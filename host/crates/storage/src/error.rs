@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use rookery_core::AgentId;
 
+use crate::database::is_full;
+
 /// Why storage did not do as it was told. The call has changed nothing; what was written before it stands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StorageError {
@@ -88,6 +90,15 @@ pub enum FileError {
 }
 
 impl FileError {
+    /// Whether there was no room on the disk.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Io { error, .. } => error.kind() == io::ErrorKind::StorageFull,
+            Self::Database { error, .. } => is_full(error),
+            _ => false,
+        }
+    }
+
     /// What would mend it.
     pub fn hint(&self) -> &'static str {
         match self {
