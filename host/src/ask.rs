@@ -4,8 +4,8 @@
 //! is not or could not be asked for, 130 when ctrl-c detached from it.
 
 mod answer;
-mod harmless;
-mod table;
+pub(crate) mod harmless;
+pub(crate) mod table;
 
 use std::io::{IsTerminal, Read};
 use std::num::NonZeroUsize;
@@ -345,7 +345,8 @@ impl Place {
     }
 }
 
-fn agent(text: &str) -> Result<AgentId, String> {
+/// An agent's name as people write it.
+pub(crate) fn agent(text: &str) -> Result<AgentId, String> {
     let Some((plugin, name)) = text.split_once('/') else {
         return Err("write a plugin and a name, such as chat/alice".into());
     };

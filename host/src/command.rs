@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::terminal::Terminal;
-use crate::{Admin, Config, Host, Keeping, LockError, ask, dev};
+use crate::{Admin, Config, Host, Keeping, LockError, agents, ask, dev};
 
 /// Hosts agents written as WebAssembly components.
 #[derive(Debug, Parser)]
@@ -64,6 +64,12 @@ enum Verb {
     /// List, show, follow and cancel runs
     #[command(subcommand)]
     Runs(ask::Runs),
+    /// List, show, remove, export, import and fork agents: each is a file
+    ///
+    /// With --admin, a running host does it; without, it is done in the data folder of a host that does not run. Looking
+    /// and exporting works there in any case.
+    #[command(subcommand)]
+    Agents(agents::Agents),
     /// Serve the practice model alone: an OpenAI-compatible model that needs no key and no network
     ///
     /// `curl http://127.0.0.1:7071/` tells what it answers to which prompt.
@@ -87,9 +93,9 @@ struct Serving {
     /// Where clients come in; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", env = "ROOKERY_LISTEN", default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
-    /// Where those come in who look after agents (`/admin/agents` over HTTP); nobody may if there is
+    /// Where those come in who look after agents (`rookery agents`, and `/admin/agents` over HTTP); nobody may if there is
     /// none
-    #[arg(long, value_name = "ADDRESS", env = "ROOKERY_ADMIN")]
+    #[arg(long, value_name = "ADDRESS", env = "ROOKERY_ADMIN", value_parser = agents::address)]
     admin: Option<SocketAddr>,
     /// What they have to show, 16 characters or more; has to be there where other machines reach the address. In the
     /// variable it is not seen in the list of processes
@@ -208,6 +214,7 @@ fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<ExitCode> {
             }
             Verb::Prompt(prompt) => ask::prompt(prompt, terminal).await,
             Verb::Runs(runs) => ask::runs(runs, terminal).await,
+            Verb::Agents(verb) => agents::agents(verb, terminal).await,
         }
     })
 }
@@ -342,10 +349,10 @@ async fn interrupted() -> std::io::Result<()> {
 
 /// What to do about an error; the error itself is below it in the chain.
 #[derive(Debug)]
-struct Hint(String);
+pub(crate) struct Hint(String);
 
 impl Hint {
-    fn new(hint: impl Into<String>) -> Self {
+    pub(crate) fn new(hint: impl Into<String>) -> Self {
         Self(hint.into())
     }
 }

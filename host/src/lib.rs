@@ -1,6 +1,7 @@
 //! Rookery's composition root and command line. The binary is [`command::main`]; tests start [`Host`]s of their own.
 
 mod admin;
+mod agents;
 mod ask;
 pub mod command;
 mod dev;

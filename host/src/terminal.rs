@@ -55,6 +55,16 @@ impl Terminal {
         });
     }
 
+    /// Asks a person who is there; only `y` and `yes` are yes. Waits for the answer.
+    pub(crate) fn confirm(&self, question: &str) -> std::io::Result<bool> {
+        let mut stderr = std::io::stderr();
+        write!(stderr, "{question} [y/N] ")?;
+        stderr.flush()?;
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
     /// What went wrong, and what to do about it.
     pub(crate) fn error(&self, error: &str, hint: Option<&str>) {
         self.complain("error", RED, error, hint);

@@ -55,6 +55,14 @@ impl Program {
         line.trim_end().to_owned()
     }
 
+    /// Waits for the end; the exit code, all of stdout and all of stderr.
+    pub async fn said(mut self) -> (Option<i32>, String, String) {
+        let mut stdout = String::new();
+        self.stdout.read_to_string(&mut stdout).await.unwrap();
+        let (status, stderr) = self.end().await;
+        (status.code(), stdout, stderr)
+    }
+
     /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id().unwrap()

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests say what went wrong by panicking")]
 
 mod admin;
+mod agents;
 mod alarms;
 mod browser;
 mod examples;

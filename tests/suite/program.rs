@@ -4,13 +4,13 @@ use rookery_tests::program::Program;
 use rookery_tests::{Client, guests};
 
 /// Plugins and data for one program.
-struct Place {
+pub(crate) struct Place {
     plugins: tempfile::TempDir,
-    data: tempfile::TempDir,
+    pub(crate) data: tempfile::TempDir,
 }
 
 impl Place {
-    fn with(names: &[&str]) -> Self {
+    pub(crate) fn with(names: &[&str]) -> Self {
         let place = Self { plugins: tempfile::tempdir().unwrap(), data: tempfile::tempdir().unwrap() };
         for name in names {
             let to = place.plugins.path().join(format!("{name}.wasm"));
@@ -19,7 +19,7 @@ impl Place {
         place
     }
 
-    fn serve(&self, more: &[&str]) -> Program {
+    pub(crate) fn serve(&self, more: &[&str]) -> Program {
         let (plugins, data) = (self.plugins.path().to_str().unwrap(), self.data.path().to_str().unwrap());
         let arguments = ["serve", plugins, "--data", data, "--listen", "127.0.0.1:0"];
         Program::start(&[&arguments, more].concat())
@@ -27,7 +27,7 @@ impl Place {
 }
 
 /// The client of a program that says where it listens.
-async fn client(program: &mut Program) -> Client {
+pub(crate) async fn client(program: &mut Program) -> Client {
     loop {
         let line = program.line().await;
         assert!(!line.is_empty(), "the program ended");

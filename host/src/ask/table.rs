@@ -13,9 +13,16 @@ const PROMPT: usize = 48;
 
 /// A table of runs, one a line, without the last line's end.
 pub(crate) fn listed(runs: &[State], now: SystemTime) -> String {
-    let headings = HEADINGS.map(str::to_owned);
-    let rows: Vec<_> = std::iter::once(headings).chain(runs.iter().map(|run| row(run, now))).collect();
-    let mut widths = [0; HEADINGS.len()];
+    aligned(HEADINGS, runs.iter().map(|run| row(run, now)))
+}
+
+/// Rows below headings, in columns, without the last line's end.
+pub(crate) fn aligned<const N: usize>(
+    headings: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> String {
+    let rows: Vec<_> = std::iter::once(headings.map(str::to_owned)).chain(rows).collect();
+    let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -30,11 +37,8 @@ pub(crate) fn listed(runs: &[State], now: SystemTime) -> String {
 
 /// All about one run, without the last line's end.
 pub(crate) fn shown(run: &State, now: SystemTime) -> String {
-    let time = |written: &String| match age(written, now) {
-        Some(age) => format!("{} ({} ago)", one_line(written), short(age)),
-        None => one_line(written),
-    };
-    let facts = [
+    let time = |written: &String| time(written, now);
+    facts([
         ("run", Some(run.run.to_string())),
         ("agent", Some(one_line(&run.agent))),
         ("state", Some(standing(run))),
@@ -45,12 +49,32 @@ pub(crate) fn shown(run: &State, now: SystemTime) -> String {
         ("ended", run.ended.as_ref().map(time)),
         ("events", Some(run.events.to_string())),
         ("prompt", Some(prompt(run))),
-    ];
+    ])
+}
+
+/// Facts by name, each on a line of its own, as far as they are known.
+pub(crate) fn facts<const N: usize>(facts: [(&str, Option<String>); N]) -> String {
     let lines = facts.into_iter().filter_map(|(name, fact)| {
         // What has several lines goes on below its first.
         fact.map(|fact| format!("{name:9}  {}", fact.trim_end().replace('\n', &format!("\n{:11}", ""))))
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A point in time, and how long ago that was.
+pub(crate) fn time(written: &str, now: SystemTime) -> String {
+    match age(written, now) {
+        Some(age) => format!("{} ({} ago)", one_line(written), short(age)),
+        None => one_line(written),
+    }
+}
+
+/// How long ago a point in time was.
+pub(crate) fn ago(written: &str, now: SystemTime) -> String {
+    match age(written, now) {
+        Some(age) => format!("{} ago", short(age)),
+        None => one_line(written),
+    }
 }
 
 /// A prompt of which the host gave only the beginning does not look whole.
@@ -60,15 +84,11 @@ fn prompt(run: &State) -> String {
 }
 
 fn row(run: &State, now: SystemTime) -> [String; 6] {
-    let submitted = match age(&run.submitted, now) {
-        Some(age) => format!("{} ago", short(age)),
-        None => one_line(&run.submitted),
-    };
     [
         run.run.to_string(),
         one_line(&run.agent),
         run.standing.to_string(),
-        submitted,
+        ago(&run.submitted, now),
         run.events.to_string(),
         beginning(&run.prompt, run.prompt_truncated),
     ]
@@ -93,7 +113,7 @@ fn beginning(text: &str, goes_on: bool) -> String {
     start.chars().take(PROMPT - 1).chain(['…']).collect()
 }
 
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     harmless(text).replace(['\n', '\t'], " ")
 }
 

@@ -54,19 +54,6 @@ impl Closing {
         }
     }
 
-    /// Waits until no file is being closed.
-    pub(crate) async fn wait_for_all(&self) {
-        loop {
-            let closed = self.0.closed.notified();
-            tokio::pin!(closed);
-            closed.as_mut().enable();
-            if self.files().is_empty() {
-                return;
-            }
-            closed.await;
-        }
-    }
-
     fn files(&self) -> MutexGuard<'_, HashMap<AgentId, usize>> {
         self.0.files.lock().unwrap_or_else(PoisonError::into_inner)
     }

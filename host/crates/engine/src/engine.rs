@@ -102,11 +102,6 @@ impl Engine {
         Arc::new(Alarms(self.gates.clone()))
     }
 
-    /// Waits until the files of all agents that have no instance any more are closed.
-    pub async fn all_closed(&self) {
-        self.closing.wait_for_all().await;
-    }
-
     /// Loads a plugin: checks it, and compiles it unless that was done before. Blocks for as long as compiling takes,
     /// a tenth of a second for a small Rust component and ten seconds for a Python one.
     ///
