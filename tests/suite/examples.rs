@@ -189,3 +189,28 @@ async fn chat_never_sees_the_key_that_the_host_adds() {
         TestHost::builder().plugin("chat", &sidecar).environment("KEY", "sk-secret-9876").start().await;
     assert_eq!(host.client().text("chat/alice", "/whoami").await, "authorization: Bearer ****9876");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reminder_wakes_by_itself_and_says_what_it_was_to_remind_of() {
+    let data = tempfile::tempdir().unwrap();
+    let host = keeping("reminder", "", &data).await;
+    let client = host.client();
+    assert_eq!(client.text("reminder/alice", "600 drink tea").await, "");
+    assert_eq!(client.text("reminder/alice", "list").await, "drink tea\n");
+    assert_eq!(client.text("reminder/alice", "0 stand up").await, "");
+    let ring = loop {
+        let runs = client.get("/runs?agent=reminder/alice&state=done").await.json()["runs"].clone();
+        let rings = |run: &&serde_json::Value| run["origin"]["schedule"] == "stand up";
+        if let Some(ring) = runs.as_array().unwrap().iter().find(rings) {
+            break ring["run"].as_str().unwrap().to_owned();
+        }
+        tokio::task::yield_now().await;
+    };
+    let headers = [("accept", "text/plain")];
+    let said =
+        client.send(http::Method::GET, &format!("/runs/{ring}"), &headers, "").await.whole().await.body;
+    assert_eq!(said, "it is time: stand up");
+    assert_eq!(client.text("reminder/alice", "cancel drink tea").await, "");
+    assert_eq!(client.text("reminder/alice", "list").await, "");
+    assert_eq!(client.code("reminder/alice", "drink tea").await, "rejected");
+}
