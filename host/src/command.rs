@@ -158,6 +158,15 @@ enum Durability {
     Full,
 }
 
+impl From<Durability> for rookery_core::Durability {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Normal => Self::Normal,
+            Durability::Full => Self::Full,
+        }
+    }
+}
+
 /// The whole program.
 pub fn main() -> ExitCode {
     let command = Command::parse();
@@ -271,13 +280,9 @@ async fn drain_until_interrupted(host: Host, grace: Duration, terminal: &Termina
 
 /// How runs are kept, if they are.
 fn keeping(serving: &Serving) -> Option<Keeping> {
-    let durability = match serving.durability {
-        Durability::Normal => rookery_archive::Durability::Normal,
-        Durability::Full => rookery_archive::Durability::Full,
-    };
     let settings = rookery_archive::Settings {
         folder: serving.data.clone(),
-        durability,
+        durability: serving.durability.into(),
         gather: serving.gather.0,
         keep_for: serving.keep_for.0,
         keep: serving.keep_runs,
@@ -291,10 +296,7 @@ fn config(folder: &std::path::Path, serving: Serving, threads: usize) -> Config 
     Config {
         folder: folder.to_owned(),
         runs,
-        durability: match serving.durability {
-            Durability::Normal => rookery_storage::Durability::Normal,
-            Durability::Full => rookery_storage::Durability::Full,
-        },
+        durability: serving.durability.into(),
         storage: serving.data.join("agents"),
         code: serving.data.join("code"),
         listen: serving.listen,

@@ -47,7 +47,7 @@ impl TestHost {
             // Shared by all tests, for which it is the same.
             code: guests::target().join("test-data/code"),
             storage: data.path().join("agents"),
-            durability: rookery_storage::Durability::Normal,
+            durability: rookery_core::Durability::Normal,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: None,
             limits: Limits { runs: 16_384, live: 1_000, prompts: 256 << 20, unread: 512 << 20 },

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use rookery_core::AgentId;
-use rookery_storage::{Databases, Durability, Order, Range};
+use rookery_core::{AgentId, Durability};
+use rookery_storage::{Databases, Order, Range};
 use rookery_tests::TestHost;
 use rookery_tests::host::{chat_sidecar, practice_model};
 use tempfile::TempDir;

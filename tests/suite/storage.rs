@@ -1,7 +1,7 @@
 //! What agents keep: transactions, the gate before what leaves, isolation, and limits, seen through real guests.
 
-use rookery_core::AgentId;
-use rookery_storage::{Databases, Durability};
+use rookery_core::{AgentId, Durability};
+use rookery_storage::Databases;
 use rookery_tests::{Client, TestHost};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -10,8 +10,8 @@ use anyhow::Context;
 use rookery_agents::archive::Archive;
 use rookery_archive::Runs;
 use rookery_client::Agent;
-use rookery_core::{AgentId, PluginName, rfc3339};
-use rookery_storage::{Databases, Durability, FileError, Kept};
+use rookery_core::{AgentId, Durability, PluginName, rfc3339};
+use rookery_storage::{Databases, FileError, Kept};
 use tokio::runtime::Handle;
 
 use crate::command::Hint;

@@ -25,7 +25,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rookery_agents::archive::{Archive, ArchiveError, Query, Source};
-use rookery_core::{AgentId, Event, Prompt, RunId, RunState};
+use rookery_core::{AgentId, Durability, Event, Prompt, RunId, RunState};
 
 use crate::open::Opened;
 use crate::queue::Queue;
@@ -49,16 +49,6 @@ pub struct Settings {
     pub keep_for: Duration,
     /// And at most so many of one agent.
     pub keep: usize,
-}
-
-/// What a committed event survives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// The death of the process. When the machine dies the last moments may be gone; the log is sound all the same.
-    #[default]
-    Normal,
-    /// The death of the machine: the disk is waited for at every commit.
-    Full,
 }
 
 /// The longest that [`Settings::gather`] can be: a chunk is promised to be in the log 50 ms after it is on the wire, and
@@ -95,15 +85,6 @@ impl Settings {
             gather: Duration::from_millis(2),
             keep_for: Duration::from_secs(7 * 24 * 60 * 60),
             keep: 1000,
-        }
-    }
-}
-
-impl Durability {
-    fn synchronous(self) -> &'static str {
-        match self {
-            Self::Normal => "NORMAL",
-            Self::Full => "FULL",
         }
     }
 }

@@ -9,12 +9,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rookery_core::{Code, Event, Failure, Item, Outcome};
+use rookery_core::{Code, Durability, Event, Failure, Item, Outcome};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::{OpenError, ReadError, WriteError};
+use crate::rows;
 use crate::rows::End;
-use crate::{Durability, rows};
 
 /// A database that is ours alone until the lock is dropped.
 pub(crate) struct Opened {

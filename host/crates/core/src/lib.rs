@@ -1,5 +1,6 @@
 //! The words of Rookery as types: parsed once at the edge, correct ever after. No I/O and no waiting.
 
+mod durability;
 mod event;
 mod failure;
 mod name;
@@ -8,6 +9,7 @@ mod state;
 mod time;
 mod units;
 
+pub use durability::Durability;
 pub use event::{Chunk, ChunkError, Event, Item, LARGEST_VALUE, LONGEST_TEXT, Outcome, Stop};
 pub use failure::{Code, Failure};
 pub use name::{AgentId, AgentName, Generation, NameError, PluginName, RunId};

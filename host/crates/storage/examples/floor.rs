@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rookery_core::AgentId;
-use rookery_storage::{Databases, Durability, Storage, Value};
+use rookery_core::{AgentId, Durability};
+use rookery_storage::{Databases, Storage, Value};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::time::Instant;
 

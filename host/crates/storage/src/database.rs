@@ -9,14 +9,14 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use rookery_core::AgentId;
+use rookery_core::{AgentId, Durability};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use crate::error::{FileError, StorageError};
 use crate::watch::Watch;
-use crate::{Durability, functions, names, schema};
+use crate::{functions, names, schema};
 
 /// A connection to what an agent keeps.
 pub(crate) struct Database {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rookery_core::AgentId;
+use rookery_core::{AgentId, Durability};
 
 use crate::database::{private, sync};
 use crate::error::FileError;
@@ -18,25 +18,6 @@ pub struct Databases {
     pub(crate) folder: PathBuf,
     pub(crate) durability: Durability,
     pub(crate) index: Arc<Index>,
-}
-
-/// What is kept after a commit survives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// The death of the process. When the machine dies the last moments may be gone; the file is sound all the same.
-    #[default]
-    Normal,
-    /// The death of the machine: the disk is waited for at every commit.
-    Full,
-}
-
-impl Durability {
-    pub(crate) fn synchronous(self) -> &'static str {
-        match self {
-            Self::Normal => "NORMAL",
-            Self::Full => "FULL",
-        }
-    }
 }
 
 impl Databases {

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rookery_core::AgentId;
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::Durability;
 use crate::error::{FileError, StorageError};
+use rookery_core::Durability;
 
 /// Beside the plugins' folders. No plugin's name has a dot.
 const NAME: &str = "alarms.db";

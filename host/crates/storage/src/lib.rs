@@ -2,7 +2,7 @@
 //!
 //! Promises:
 //! - What is written between two [commits](Storage::commit) is kept, all of it or nothing; what is committed is there after
-//!   the process dies, and with [`Durability::Full`] after the machine does.
+//!   the process dies, and with [`Durability::Full`](rookery_core::Durability) after the machine does.
 //! - A call that fails has changed nothing, and what was written before it stands. SQLite does not promise that where a
 //!   statement is interrupted or finds no room; what stood before is written again then. Where that cannot be done
 //!   everything is answered with [`StorageError::Unavailable`] until the commit, which fails.
@@ -42,7 +42,7 @@ mod transaction;
 mod watch;
 
 pub use crate::alarms::{Alarm, AlarmError, Pending};
-pub use crate::databases::{Databases, Durability};
+pub use crate::databases::Databases;
 pub use crate::error::{FileError, SqlError, StorageError};
 pub use crate::keys::{Entry, Order, Page, Range};
 pub use crate::listing::Kept;

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rookery_core::AgentId;
+use rookery_core::{AgentId, Durability};
 
 use crate::database::{self, Database};
 use crate::error::{FileError, SqlError, StorageError};
 use crate::index::Index;
 use crate::transaction::{Redo, Transaction, Write};
-use crate::{Durability, alarms, keys, sql};
+use crate::{alarms, keys, sql};
 
 /// What one agent keeps. Whoever has it is the only one who writes.
 ///

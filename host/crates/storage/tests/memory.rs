@@ -1,7 +1,7 @@
 //! SQLite counts its memory for the whole process, so this is a process of its own.
 
-use rookery_core::AgentId;
-use rookery_storage::{Databases, Durability, SqlError, Storage, StorageError, bound_memory};
+use rookery_core::{AgentId, Durability};
+use rookery_storage::{Databases, SqlError, Storage, StorageError, bound_memory};
 
 #[test]
 fn a_statement_takes_no_more_memory_than_it_may_and_leaves_what_was_before() {

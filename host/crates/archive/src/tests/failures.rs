@@ -3,7 +3,8 @@ use rusqlite::Connection;
 use super::*;
 use crate::open::Opened;
 use crate::writer::Writer;
-use crate::{Durability, open, reader};
+use crate::{open, reader};
+use rookery_core::Durability;
 
 fn writer(folder: &Path) -> Writer {
     let Opened { connection, lock, next, .. } = open::open(folder, Durability::Normal).unwrap();

@@ -1,3 +1,4 @@
+use rookery_core::Durability;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 

@@ -9,10 +9,10 @@ mod transactions;
 
 use std::path::Path;
 
-use rookery_core::AgentId;
+use rookery_core::{AgentId, Durability};
 use tempfile::TempDir;
 
-use crate::{Databases, Durability, Storage, StorageError, Value};
+use crate::{Databases, Storage, StorageError, Value};
 
 /// A small linear congruential generator: the same seed is the same life, on every machine.
 pub(crate) struct Random(pub(crate) u64);
