@@ -1,5 +1,6 @@
 //! The real program: built by cargo, started, signalled, and read as its users do.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -20,6 +21,15 @@ pub fn binary() -> &'static PathBuf {
             .current_dir(guests::root());
         if release {
             cargo.arg("--release");
+        }
+        // What cargo says of this package to whom it starts. `ring` is built anew whenever these differ, and with it all
+        // that the program is made of: minutes, at every bench.
+        let said = |name: &OsString| {
+            name.to_str()
+                .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+        };
+        for (name, _) in std::env::vars_os().filter(|(name, _)| said(name)) {
+            cargo.env_remove(name);
         }
         assert!(cargo.status().unwrap().success(), "cargo could not build the program");
         guests::target().join(if release { "release" } else { "debug" }).join("rookery")
