@@ -470,8 +470,12 @@ impl State {
 
     /// Forgets what need not be in memory any more.
     pub(crate) fn forget(&mut self, log: &Log) {
-        let slowest = self.places().map(|place| place.next).min().unwrap_or(u64::MAX);
         let archive = log.keeping.archive.is_some() && !self.archived.lost;
+        // An archive waits for no reader, and each of a thousand would look at all others at every event.
+        let slowest = match archive {
+            true => u64::MAX,
+            false => self.places().map(|place| place.next).min().unwrap_or(u64::MAX),
+        };
         let committed = self.archived.committed.unwrap_or(0);
         let last = if self.ended.is_some() { self.next - 1 } else { u64::MAX };
         loop {
