@@ -3,12 +3,12 @@
 use rookery_tests::host::chat_sidecar;
 
 use crate::load::{Load, Until, sample};
-use crate::process::{Floor, Host, KEEP_NOTHING, Model};
+use crate::process::{Floor, Host, KEEP_NOTHING, Model, Server};
 use crate::table::{Bar, Table};
 use crate::throughput::{CONNECTIONS, ROUNDS, Throughput};
 
-const PROMPT: &str = "/tokens 64";
-const CHUNKS: usize = 64;
+pub(crate) const PROMPT: &str = "/tokens 64";
+pub(crate) const CHUNKS: usize = 64;
 
 /// After so many runs a conversation is as long as the agent remembers, and asking costs the same each time.
 const CONVERSATION: usize = 20;
@@ -23,11 +23,8 @@ pub(crate) async fn measure(table: &mut Table) {
     let (head, _) = sample(host.server.address, "chat/sample", PROMPT).await;
     let (_floor, floor) = Floor::serving(&["relay", &head, &model.address.to_string()]).await;
 
-    let own = |connection, _| format!("chat/c{connection}");
     for server in [host.server, forgetful.server] {
-        let until = Until::Count(CONNECTIONS * CONVERSATION);
-        let warm = Load { connections: CONNECTIONS, until, agent: own, prompt: PROMPT, events: CHUNKS + 1 };
-        assert_eq!(warm.on(server.address).await.failure, None);
+        warm(server).await;
     }
     let (mut kept, mut new) = <(Throughput, Throughput)>::default();
     let (mut forgotten, mut bare) = <(Throughput, Throughput)>::default();
@@ -43,4 +40,16 @@ pub(crate) async fn measure(table: &mut Table) {
     table.add(new.row("  every run a new agent's first", &bare));
     table.add(forgotten.row("chat with --keep off", &bare).bar(Bar::AtLeast(0.5)));
     table.add(forgotten.processor_row(&bare));
+}
+
+/// Every client has an agent of its own.
+pub(crate) fn own(connection: usize, _: usize) -> String {
+    format!("chat/c{connection}")
+}
+
+/// Has everybody's agent talk until asking it costs the same each time.
+pub(crate) async fn warm(server: Server) {
+    let until = Until::Count(CONNECTIONS * CONVERSATION);
+    let warm = Load { connections: CONNECTIONS, until, agent: own, prompt: PROMPT, events: CHUNKS + 1 };
+    assert_eq!(warm.on(server.address).await.failure, None);
 }

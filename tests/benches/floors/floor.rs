@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-use crate::{bare, relay, stamps};
+use crate::{bare, fanout, relay, stamps};
 
 /// Plays a role until nobody needs it any more.
 pub(crate) fn run(role: &[String]) {
@@ -38,6 +38,8 @@ pub(crate) fn run(role: &[String]) {
 async fn play(role: &[&str]) {
     match role {
         ["answer", head, body] => answer(head, body).await,
+        ["fanout", head, body] => fanout::floor::serve(head, body).await,
+        ["replay", head, file] => replay(head, file).await,
         ["relay", head, model] => relay::serve(head, model).await,
         ["stamps"] => stamps::serve().await,
         ["bare", component] => bare::run(component).await,
@@ -47,18 +49,31 @@ async fn play(role: &[&str]) {
 
 /// Answers everything with the same bytes: this head, and each event of this body as a frame of its own.
 async fn answer(head: &str, body: &str) {
+    always(head, events(body)).await;
+}
+
+/// Answers everything with the same bytes: this head, and what is in this file, in frames as large as the host's.
+async fn replay(head: &str, file: &str) {
+    let body = std::fs::read(file).unwrap();
+    always(head, body.chunks(64 * 1024).map(Bytes::copy_from_slice).collect()).await;
+}
+
+async fn always(head: &str, frames: Vec<Bytes>) {
     let head = parsed(head);
-    let events: Vec<_> =
-        body.split_inclusive("\n\n").map(|event| Bytes::copy_from_slice(event.as_bytes())).collect();
     serve(move |request: Request<Incoming>| {
-        let (head, events) = (head.clone(), events.clone());
+        let (head, frames) = (head.clone(), frames.clone());
         async move {
             request.into_body().collect().await.unwrap();
-            let frames = events.into_iter().map(|event| Ok::<_, Infallible>(Frame::data(event)));
+            let frames = frames.into_iter().map(|frame| Ok::<_, Infallible>(Frame::data(frame)));
             head.map(|()| StreamBody::new(stream::iter(frames)))
         }
     })
     .await;
+}
+
+/// The events of a body, one by one.
+pub(crate) fn events(body: &str) -> Vec<Bytes> {
+    body.split_inclusive("\n\n").map(|event| Bytes::copy_from_slice(event.as_bytes())).collect()
 }
 
 /// The head of an answer that somebody gave, but for what every server says for itself.

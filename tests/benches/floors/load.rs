@@ -2,8 +2,8 @@
 //!
 //! Promises: every answer is read to its end and checked to be whole; a body's pieces are handed on as the server
 //! framed them.
-//! Costs: some microseconds a request. It knows only what both sides send, a 200 in chunked encoding; anything else
-//! ends the bench and says what it was.
+//! Costs: some microseconds a request. It knows only what servers send here, a stream as a 200 in chunked encoding and
+//! a document with its length; anything else ends the bench and says what it was.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -89,12 +89,36 @@ pub(crate) fn post(agent: &str, prompt: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// The same where the client does not wait for the run.
+pub(crate) fn post_detached(agent: &str, prompt: &str) -> Vec<u8> {
+    format!(
+        "POST /agents/{agent} HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain\r\n\
+         prefer: respond-async\r\ncontent-length: {}\r\n\r\n{prompt}",
+        prompt.len()
+    )
+    .into_bytes()
+}
+
+/// A request that fetches something, as a stream where there is one.
+pub(crate) fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n").into_bytes()
+}
+
+/// The run that an answer is about.
+pub(crate) fn run_id(head: &str) -> &str {
+    field(head, "run-id").unwrap()
+}
+
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
 /// One answer, as it is: its head, and its decoded body.
 pub(crate) async fn sample(address: SocketAddr, agent: &str, prompt: &str) -> (String, String) {
     let mut body = Vec::new();
     let mut connection = Connection::open(address).await;
     let head = connection.ask(&post(agent, prompt), |piece| body.extend_from_slice(piece)).await;
-    (String::from_utf8(head).unwrap(), String::from_utf8(body).unwrap())
+    (head, String::from_utf8(body).unwrap())
 }
 
 /// What stands in the last event of an answer of so many events.
@@ -133,24 +157,44 @@ impl Connection {
     }
 
     /// Asks, and hands on the pieces of the body as they come. Returns the head.
-    pub(crate) async fn ask(&mut self, request: &[u8], mut piece: impl FnMut(&[u8])) -> Vec<u8> {
-        self.stream.write_all(request).await.unwrap();
-        let head = self.head().await;
-        loop {
-            let (begin, size) = self.chunk_size().await;
-            let end = begin + size;
-            self.receive_until(end + 2).await;
-            if size > 0 {
-                piece(&self.received[begin..end]);
-            }
-            self.received.advance(end + 2);
-            if size == 0 {
-                return head;
-            }
-        }
+    pub(crate) async fn ask(&mut self, request: &[u8], mut piece: impl FnMut(&[u8])) -> String {
+        let head = self.begin(request).await;
+        while self.piece(&mut piece).await {}
+        head
     }
 
-    async fn head(&mut self) -> Vec<u8> {
+    /// Asks, and reads the head of the answer.
+    pub(crate) async fn begin(&mut self, request: &[u8]) -> String {
+        self.stream.write_all(request).await.unwrap();
+        let head = self.head().await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        head
+    }
+
+    /// Hands on the next piece of the body. False at its end.
+    pub(crate) async fn piece(&mut self, mut piece: impl FnMut(&[u8])) -> bool {
+        let (begin, size) = self.chunk_size().await;
+        let end = begin + size;
+        self.receive_until(end + 2).await;
+        if size > 0 {
+            piece(&self.received[begin..end]);
+        }
+        self.received.advance(end + 2);
+        size > 0
+    }
+
+    /// Asks for something that is not streamed: its status and its body.
+    pub(crate) async fn document(&mut self, request: &[u8]) -> (u16, String) {
+        self.stream.write_all(request).await.unwrap();
+        let head = self.head().await;
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let length = field(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+        self.receive_until(length).await;
+        let body = self.received.split_to(length);
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    async fn head(&mut self) -> String {
         let end = loop {
             match find(&self.received, b"\r\n\r\n") {
                 Some(end) => break end + 4,
@@ -159,8 +203,7 @@ impl Connection {
         };
         let head = self.received[..end].to_vec();
         self.received.advance(end);
-        assert!(head.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&head));
-        head
+        String::from_utf8(head).unwrap()
     }
 
     /// Where the next chunk of the encoding begins, and its size.

@@ -2,7 +2,7 @@
 //!
 //! Promises: host and floor are processes of their own, are asked by the same load client, and take turns under load,
 //! so that what else the machine does is felt by both. A missed bar is printed and is no error: a bench informs.
-//! Costs: about two minutes on two cores. Whatever else runs on the machine meanwhile is in the figures; the load
+//! Costs: about five minutes on two cores. Whatever else runs on the machine meanwhile is in the figures; the load
 //! average is printed above them.
 //!
 //! `cargo bench -p rookery-tests` measures everything, `… -- echo memory` only that, `… -- --json` prints JSON.
@@ -16,8 +16,11 @@
 
 mod bare;
 mod chat;
+mod detached;
 mod echo;
+mod fanout;
 mod floor;
+mod kept;
 mod latency;
 mod launch;
 mod load;
@@ -25,6 +28,7 @@ mod machine;
 mod memory;
 mod process;
 mod relay;
+mod replay;
 mod series;
 mod stamps;
 mod table;
@@ -32,9 +36,10 @@ mod throughput;
 
 use table::Table;
 
-const USAGE: &str =
-    "usage: cargo bench -p rookery-tests -- [--json] [echo] [chat] [latency] [launch] [memory]";
-const ALL: [&str; 5] = ["echo", "chat", "latency", "launch", "memory"];
+const USAGE: &str = "usage: cargo bench -p rookery-tests -- [--json] [echo] [chat] [kept] [replay] [fanout] [latency] \
+     [launch] [memory] [detached]";
+const ALL: [&str; 9] =
+    ["echo", "chat", "kept", "replay", "fanout", "latency", "launch", "memory", "detached"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -70,6 +75,15 @@ async fn measured(wanted: impl Fn(&str) -> bool) -> Table {
     if wanted("chat") {
         chat::measure(&mut table).await;
     }
+    if wanted("kept") {
+        kept::measure(&mut table).await;
+    }
+    if wanted("replay") {
+        replay::measure(&mut table).await;
+    }
+    if wanted("fanout") {
+        fanout::measure(&mut table).await;
+    }
     if wanted("latency") {
         latency::measure(&mut table).await;
     }
@@ -78,6 +92,9 @@ async fn measured(wanted: impl Fn(&str) -> bool) -> Table {
     }
     if wanted("memory") {
         memory::measure(&mut table).await;
+    }
+    if wanted("detached") {
+        detached::measure(&mut table).await;
     }
     table
 }

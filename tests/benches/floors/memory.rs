@@ -1,11 +1,7 @@
 //! The resident memory of agents that are live and have nothing to do.
 
-use std::time::Duration;
-
-use tokio::time::sleep;
-
 use crate::load::{Load, Until};
-use crate::process::{Floor, Host, Server, resident};
+use crate::process::{Floor, Host};
 use crate::series::Series;
 use crate::table::{Bar, Compare, Row, Table, Unit};
 
@@ -32,7 +28,7 @@ pub(crate) async fn measure(table: &mut Table) {
             table.note(format!("memory: after {live} agents the next one failed: {}", failure.trim_end()));
             break;
         }
-        kib.push(settled(host.server).await);
+        kib.push(host.server.settled().await);
     }
     let each = |kib: &[u64], at: usize| -> Series {
         let taken = kib.get(at).map(|kib_at| (kib_at - kib[0]) as f64 / (LIVE[at] - warm) as f64);
@@ -50,19 +46,4 @@ pub(crate) async fn measure(table: &mut Table) {
     );
     let what = format!("  {few} agents");
     table.add(Row::new(what, Unit::Kibibytes, each(&kib, 1), each(&bare, 1), Compare::Itself));
-}
-
-/// The resident memory once it no longer changes; after five seconds, whatever it is.
-async fn settled(server: Server) -> u64 {
-    let (mut last, mut same) = (0, 0);
-    for _ in 0..100 {
-        let now = resident(&server.id.to_string());
-        same = if now == last { same + 1 } else { 0 };
-        if same == 5 {
-            break;
-        }
-        last = now;
-        sleep(Duration::from_millis(50)).await;
-    }
-    last
 }

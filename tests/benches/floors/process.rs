@@ -11,6 +11,7 @@ use rookery_tests::program::Program;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::sleep;
 
 /// The first argument of this bench's executable where it shall be a floor.
 pub(crate) const FLOOR: &str = "--floor";
@@ -22,14 +23,31 @@ pub(crate) struct Server {
     pub(crate) id: u32,
 }
 
+impl Server {
+    /// The resident memory once it no longer changes, in KiB; after five seconds, whatever it is.
+    pub(crate) async fn settled(self) -> u64 {
+        let (mut last, mut same) = (0, 0);
+        for _ in 0..100 {
+            let now = resident(&self.id.to_string());
+            same = if now == last { same + 1 } else { 0 };
+            if same == 5 {
+                break;
+            }
+            last = now;
+            sleep(Duration::from_millis(50)).await;
+        }
+        last
+    }
+}
+
 /// Has the host keep no runs, so that what keeping them costs can be told from the rest.
 pub(crate) const KEEP_NOTHING: [&str; 2] = ["--keep", "off"];
 
 /// The host.
 pub(crate) struct Host {
     pub(crate) server: Server,
-    _program: Program,
-    _folders: [TempDir; 2],
+    program: Program,
+    folders: [TempDir; 2],
 }
 
 impl Host {
@@ -41,11 +59,21 @@ impl Host {
         if !sidecar.is_empty() {
             std::fs::write(plugins.path().join(format!("{plugin}.toml")), sidecar).unwrap();
         }
-        let folders = [&plugins, &data].map(|folder| folder.path().to_str().unwrap());
-        let arguments = ["serve", folders[0], "--data", folders[1], "--listen", "127.0.0.1:0"];
+        Self::start([plugins, data], more).await
+    }
+
+    /// Kills it, and starts it again on what it has on disk.
+    pub(crate) async fn again(self) -> Self {
+        self.program.kill().await;
+        Self::start(self.folders, &[]).await
+    }
+
+    async fn start(folders: [TempDir; 2], more: &[&str]) -> Self {
+        let [plugins, data] = folders.each_ref().map(|folder| folder.path().to_str().unwrap());
+        let arguments = ["serve", plugins, "--data", data, "--listen", "127.0.0.1:0"];
         let (program, address) = listening([&arguments, more].concat(), "listening on http://", "").await;
         let server = Server { address, id: program.id() };
-        Self { server, _program: program, _folders: [plugins, data] }
+        Self { server, program, folders }
     }
 }
 
@@ -141,4 +169,11 @@ pub(crate) fn resident(id: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+}
+
+/// How many files this process and those that it starts may have open.
+pub(crate) fn open_files() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap_or(usize::MAX)
 }

@@ -26,6 +26,7 @@ pub(crate) struct Row {
 /// What figures count.
 #[derive(Clone, Copy)]
 pub(crate) enum Unit {
+    Bytes,
     Count,
     Kibibytes,
     Microseconds,
@@ -175,6 +176,7 @@ impl Row {
 impl Unit {
     fn name(self) -> &'static str {
         match self {
+            Self::Bytes => "B",
             Self::Count => "",
             Self::Kibibytes => "KiB",
             Self::Microseconds => "µs",
@@ -185,7 +187,7 @@ impl Unit {
 
     fn number(self, figure: f64) -> String {
         match self {
-            Self::Count => format!("{figure:.0}"),
+            Self::Bytes | Self::Count => format!("{figure:.0}"),
             Self::Kibibytes => format!("{figure:.1}"),
             Self::Microseconds | Self::Times => format!("{figure:.2}"),
             Self::Milliseconds => format!("{figure:.3}"),

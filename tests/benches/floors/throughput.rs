@@ -18,7 +18,7 @@ const TURN: Duration = Duration::from_millis(1500);
 #[derive(Default)]
 pub(crate) struct Throughput {
     /// How much was done per second.
-    rate: Series,
+    pub(crate) rate: Series,
     /// Microseconds of processor time for each, of the server alone: what its client and its model take is not in
     /// it, and it is the steadier figure on a machine that does other things as well.
     processor: Series,
@@ -36,9 +36,13 @@ impl Throughput {
         let answered = load.on(server.address).await;
         let processor = processor_time(server.id) - before;
         assert_eq!(answered.failure, None);
-        let done = (answered.answers * each) as f64;
-        self.rate.add(done / answered.time.as_secs_f64());
-        self.processor.add(processor.as_secs_f64() * 1e6 / done);
+        self.add(answered.answers * each, answered.time, processor);
+    }
+
+    /// Takes in what was done in a turn.
+    pub(crate) fn add(&mut self, done: usize, time: Duration, processor: Duration) {
+        self.rate.add(done as f64 / time.as_secs_f64());
+        self.processor.add(processor.as_secs_f64() * 1e6 / done as f64);
     }
 
     /// How much was done, beside the floor's.
