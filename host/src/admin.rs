@@ -1,6 +1,7 @@
 //! Agents as things that are kept, of a host that serves them: what the admin face asks.
 //!
-//! Promises: an agent is removed, filled or forked into only while it is held, so never beside its instance; what was begun
+//! Promises: an agent is removed, filled or forked into only while it is held and its file reserved, so never
+//! beside its instance, nor beside the clock that looks for its alarms; what was begun
 //! is brought to its end, whoever leaves; an agent is copied while it lives.
 //! Bounded by: [`COPIES`] at a time.
 //! Costs: removing waits until no agent is being copied. A copy lets go of its file last if the agent went meanwhile, and
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use rookery_agents::{Directory, Held};
 use rookery_core::{AgentId, Code, Failure, PluginName};
-use rookery_engine::Engine;
+use rookery_engine::{Engine, Reserved};
 use rookery_http::{AgentState, Answer, Keeper, KeeperError, Removed, Scratch};
 use rookery_storage::{Databases, FileError, Kept};
 use tokio::sync::{RwLock, Semaphore};
@@ -44,6 +45,12 @@ struct Inner {
     copies: Copies,
     /// Who copies has it for reading, who removes for writing.
     copying: Arc<RwLock<()>>,
+}
+
+/// An agent that is out of service, and whose file is nobody's for now. The file is let go first.
+struct Alone {
+    _reserved: Reserved,
+    held: Held,
 }
 
 /// Where copies are while they are on their way.
@@ -157,7 +164,7 @@ impl Keeper for Agents {
 
     fn import(&self, agent: AgentId, from: Scratch) -> Answer<()> {
         self.detached(|inner| async move {
-            let _held = inner.hold_untaken(&agent).await?;
+            let _alone = inner.hold_untaken(&agent).await?;
             let imported = spawn_blocking({
                 let databases = inner.databases.clone();
                 move || databases.import(&agent, from.path())
@@ -180,7 +187,7 @@ impl Keeper for Agents {
             if !inner.blocking(move |databases| Ok(databases.exists(&source))).await? {
                 return Err(KeeperError::Missing(from));
             }
-            let _held = inner.hold_untaken(&to).await?;
+            let _alone = inner.hold_untaken(&to).await?;
             let _copying = inner.copying.clone().read_owned().await;
             inner.blocking(move |databases| databases.fork(&from, &to)).await
         })
@@ -217,26 +224,26 @@ impl Inner {
         if !exists {
             self.state(agent.clone()).await?;
         }
-        let held = self.hold(&agent).await?;
+        let alone = self.hold(&agent).await?;
         let copying = self.copying.write().await;
         self.blocking(move |databases| databases.remove(&agent)).await?;
         drop(copying);
-        let runs = held.forget_runs().await.map_err(KeeperError::Failed)?;
+        let runs = alone.held.forget_runs().await.map_err(KeeperError::Failed)?;
         Ok(Removed { bytes: kept.map_or(0, |kept| kept.bytes), runs })
     }
 
-    /// Takes an agent out of service and waits until its file is closed.
-    async fn hold(&self, agent: &AgentId) -> Result<Held, KeeperError> {
+    /// Takes an agent out of service and waits until nobody is at its file.
+    async fn hold(&self, agent: &AgentId) -> Result<Alone, KeeperError> {
         let held = self.directory.hold(agent).await.map_err(KeeperError::Failed)?;
-        timeout(CLOSING, self.engine.closed(agent)).await.map_err(|_| {
+        let reserved = timeout(CLOSING, self.engine.reserve(agent)).await.map_err(|_| {
             let message = format!("the file of agent `{agent}` was not closed in time; ask again");
             KeeperError::Failed(Failure::new(Code::Internal, message))
         })?;
-        Ok(held)
+        Ok(Alone { _reserved: reserved, held })
     }
 
     /// The same for an agent that keeps nothing and is at nothing: holding it would end its runs.
-    async fn hold_untaken(&self, agent: &AgentId) -> Result<Held, KeeperError> {
+    async fn hold_untaken(&self, agent: &AgentId) -> Result<Alone, KeeperError> {
         self.untaken(agent).await?;
         self.hold(agent).await
     }

@@ -4,9 +4,12 @@ use std::path::Path;
 
 use http::{Method, StatusCode};
 use rookery_client::{Admin, ClientError, Settings};
-use rookery_core::AgentId;
+use rookery_core::{AgentId, Durability};
+use rookery_storage::Databases;
 use rookery_tests::{Client, TestHost, TestHostBuilder};
 use serde_json::{Value, json};
+
+use crate::alarms::rings;
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -183,6 +186,33 @@ async fn with_an_agent_goes_all_that_is_its_own_and_its_next_run_meets_nothing()
     assert_eq!(client.text("keeper/alice", "list k; count woken").await, "\nOk(Some(1))");
     assert_eq!(client.text("keeper/bob", "list k").await, "k1", "another agent keeps what it has");
     assert_eq!(client.get("/runs?agent=keeper/bob").await.json()["runs"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alarms_go_where_their_agent_goes() {
+    let data = tempfile::tempdir().unwrap();
+    let host = keeping(data.path()).start().await;
+    let (client, admin) = (host.client(), host.admin());
+    client.text("keeper/alice", "alarm later 600000; alarm tea 1 add n").await;
+    rings(&client, "keeper/alice", 1).await;
+    client.text("keeper/alice", "alarm soon 6000 add m").await;
+    let path = "/admin/agents/keeper/alice/fork?to=keeper/bob";
+    assert_eq!(admin.send(Method::POST, path, &[], "").await.status, StatusCode::CREATED);
+    let gone = admin.send(Method::DELETE, "/admin/agents/keeper/alice", &[], "").await;
+    assert_eq!(gone.status, StatusCode::OK);
+
+    // Nobody has asked for this agent yet: the host knows by itself that it has an alarm.
+    rings(&client, "keeper/bob", 1).await;
+    assert_eq!(client.text("keeper/bob", "get m; get n; alarms").await, "1\n1\nlater 0");
+    assert_eq!(
+        client.text("keeper/alice", "get m; alarms").await,
+        "none\n",
+        "nor does it ring for the other"
+    );
+    assert_eq!(rings(&client, "keeper/alice", 0).await.len(), 0);
+    let databases = Databases::open(data.path().join("agents"), Durability::Normal).unwrap();
+    let known = databases.alarms(None, 10).unwrap();
+    assert_eq!(known.iter().map(|(agent, _)| agent.to_string()).collect::<Vec<_>>(), ["keeper/bob"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ async fn host(data: &TempDir, sidecar: &str) -> TestHost {
 }
 
 /// The agent's runs that are rings, newest first, as soon as so many of them have ended.
-async fn rings(client: &Client, agent: &str, count: usize) -> Vec<Value> {
+pub(crate) async fn rings(client: &Client, agent: &str, count: usize) -> Vec<Value> {
     loop {
         let listed = client.get(&format!("/runs?agent={agent}")).await.json();
         let runs = listed["runs"].as_array().expect("a list").iter();

@@ -37,6 +37,11 @@ impl Closing {
         self.until(|files| !files.contains_key(agent)).await;
     }
 
+    /// Whether the agent's file is being closed.
+    pub(crate) fn has(&self, agent: &AgentId) -> bool {
+        self.files().contains_key(agent)
+    }
+
     /// Waits until no file is being closed.
     pub(crate) async fn wait_for_all(&self) {
         self.until(HashMap::is_empty).await;

@@ -13,6 +13,7 @@ use wasmtime_wasi_config::WasiConfig;
 
 use crate::alarms::Alarms;
 use crate::cache::Cache;
+use crate::closing::File;
 use crate::contract;
 use crate::error::LoadError;
 use crate::gates::Gates;
@@ -62,6 +63,12 @@ pub struct Engine {
     _ticker: Ticker,
 }
 
+/// An agent's file that nobody uses until this is dropped.
+#[must_use]
+pub struct Reserved {
+    _file: File,
+}
+
 impl Engine {
     /// An engine whose guests send their requests with `client`.
     ///
@@ -87,9 +94,10 @@ impl Engine {
         self.live
     }
 
-    /// Waits until the file of an agent that has no instance any more is closed.
-    pub async fn closed(&self, agent: &AgentId) {
-        self.gates.closed(agent).await;
+    /// Waits until the file of an agent that has no instance is closed, and lets nobody at it until this is dropped: not
+    /// the clock either, which looks for alarms in it.
+    pub async fn reserve(&self, agent: &AgentId) -> Reserved {
+        Reserved { _file: self.gates.reserve(agent).await }
     }
 
     /// Waits until the files of all agents are closed that have no instance any more.

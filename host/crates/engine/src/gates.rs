@@ -1,6 +1,6 @@
 //! Which agents' storage is in use, so that nobody opens a second one.
 //!
-//! Promise: at any time one storage writes an agent's file.
+//! Promise: at any time one storage writes an agent's file, and none while the file is [reserved](Gates::reserve).
 //! Bounded by: an entry for each agent that is live or whose alarm is looked at, and one for each plugin.
 
 use std::collections::HashMap;
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rookery_core::{AgentId, PluginName};
 use rookery_storage::{Databases, Storage};
+use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 use crate::closing::{Closing, File};
@@ -21,17 +22,22 @@ struct Inner {
     databases: Databases,
     closing: Closing,
     open: Mutex<HashMap<AgentId, Weak<Kept>>>,
+    /// Wakes who waits until nobody uses a file.
+    left: Notify,
     /// What an agent of each plugin may keep, in bytes.
     limits: Mutex<HashMap<PluginName, u64>>,
 }
+
+/// Somebody uses the file.
+struct InUse;
 
 /// What an agent may keep whose plugin is not served: nothing is written for it but how its alarms fared.
 const LIMIT: u64 = 1 << 30;
 
 impl Gates {
     pub(crate) fn new(databases: Databases) -> Self {
-        let (closing, open, limits) = Default::default();
-        Self(Arc::new(Inner { databases, closing, open, limits }))
+        let (closing, open, left, limits) = Default::default();
+        Self(Arc::new(Inner { databases, closing, open, left, limits }))
     }
 
     pub(crate) fn databases(&self) -> &Databases {
@@ -54,12 +60,29 @@ impl Gates {
         }
     }
 
-    /// Waits until the agent's file is closed, where nobody uses it any more.
-    pub(crate) async fn closed(&self, agent: &AgentId) {
-        while lock(&self.0.open).get(agent).is_some_and(|kept| kept.strong_count() == 0) {
-            yield_now().await;
+    /// Waits until nobody uses the agent's file and it is closed. Who wants it after that waits until this is dropped.
+    pub(crate) async fn reserve(&self, agent: &AgentId) -> File {
+        loop {
+            let left = self.0.left.notified();
+            tokio::pin!(left);
+            left.as_mut().enable();
+            self.0.closing.wait(agent).await;
+            match self.try_reserve(agent) {
+                Ok(Some(file)) => return file,
+                // Somebody else was first, and is waited for as who closes it is.
+                Ok(None) => {}
+                Err(InUse) => left.await,
+            }
         }
-        self.0.closing.wait(agent).await;
+    }
+
+    /// None where the file is being closed or is reserved.
+    fn try_reserve(&self, agent: &AgentId) -> Result<Option<File>, InUse> {
+        let open = lock(&self.0.open);
+        if open.contains_key(agent) {
+            return Err(InUse);
+        }
+        Ok((!self.0.closing.has(agent)).then(|| self.0.closing.begin(agent)))
     }
 
     /// Waits until the files of all agents are closed that nobody uses any more.
@@ -72,6 +95,10 @@ impl Gates {
 
     fn take(&self, agent: &AgentId) -> Option<Gate> {
         let mut open = lock(&self.0.open);
+        // Somebody may have reserved it since it was waited for.
+        if self.0.closing.has(agent) {
+            return None;
+        }
         if let Some(kept) = open.get(agent) {
             return kept.upgrade().map(Gate::again);
         }
@@ -90,10 +117,53 @@ impl Gates {
     pub(crate) fn leave(&self, agent: &AgentId, closes: bool) -> Option<File> {
         let file = closes.then(|| self.0.closing.begin(agent));
         lock(&self.0.open).remove(agent);
+        self.0.left.notify_waiters();
         file
     }
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use rookery_core::Durability;
+
+    use super::*;
+
+    fn agent(name: &str) -> AgentId {
+        AgentId { plugin: "p".parse().unwrap(), name: name.parse().unwrap() }
+    }
+
+    #[tokio::test]
+    async fn who_reserves_a_file_waits_for_its_users_and_later_users_wait_for_him() {
+        let folder = tempfile::tempdir().unwrap();
+        let gates = Gates::new(Databases::open(folder.path().join("agents"), Durability::Normal).unwrap());
+        let alice = agent("alice");
+        let first = gates.of(&alice).await;
+        first.storage(|storage| storage.set("a", b"1").map(|()| storage.commit())).unwrap().unwrap();
+        let second = gates.of(&alice).await;
+        let reserving = tokio::spawn({
+            let (gates, alice) = (gates.clone(), alice.clone());
+            async move { gates.reserve(&alice).await }
+        });
+        drop(first);
+        tokio::task::yield_now().await;
+        assert!(!reserving.is_finished(), "the second one has it");
+        drop(second);
+        let reserved = reserving.await.unwrap();
+        assert!(!folder.path().join("agents/p/alice.db-wal").exists(), "it is closed");
+
+        assert!(gates.of(&alice).now_or_never().is_none());
+        assert!(gates.reserve(&alice).now_or_never().is_none());
+        let _bob = gates.of(&agent("bob")).now_or_never().expect("another file is another matter");
+        let waiting = tokio::spawn(async move { gates.of(&alice).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(reserved);
+        let found = waiting.await.unwrap().storage(|storage| storage.get("a"));
+        assert_eq!(found, Ok(Some(b"1".into())));
+    }
 }

@@ -25,6 +25,6 @@ mod storage;
 mod tasks;
 mod turns;
 
-pub use engine::{Engine, EngineError, Settings};
+pub use engine::{Engine, EngineError, Reserved, Settings};
 pub use error::LoadError;
 pub use plugin::{Loaded, Source};
