@@ -143,16 +143,17 @@ impl Queue {
         }
     }
 
-    /// The writer waits for what to do. It shall not write before `gathered`, unless somebody waits or the end is near, and not sweep before
-    /// `sweep`.
-    pub(crate) fn next(&self, gathered: Instant, sweep: Instant) -> Next {
+    /// The writer waits for what to do. It shall not write before `gathered`, or `together` where somebody waits, unless the
+    /// end is near; and not sweep before `sweep`.
+    pub(crate) fn next(&self, gathered: Instant, together: Instant, sweep: Instant) -> Next {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
             if now >= sweep + OVERDUE {
                 return Next::Sweep;
             }
-            let due = now >= gathered || state.phase != Phase::Open || state.hurried;
+            let write = if state.hurried { gathered.min(together) } else { gathered };
+            let due = now >= write || state.phase != Phase::Open;
             if (state.wrote || !due || state.sources.is_empty())
                 && let Some(forget) = state.forgets.pop_front()
             {
@@ -176,7 +177,7 @@ impl Queue {
                     state.wrote = true;
                     return Next::Write(std::mem::take(&mut state.sources));
                 }
-                gathered
+                write
             };
             let wait = until.saturating_duration_since(now);
             state = self.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;

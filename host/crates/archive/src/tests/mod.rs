@@ -2,6 +2,7 @@
 
 mod failures;
 mod forgetting;
+mod hurrying;
 mod long;
 mod migrating;
 mod model;
