@@ -17,7 +17,7 @@ use rookery_engine::{Engine, EngineError};
 use rookery_http::Token;
 use rookery_outgoing::{Client, ClientSettings};
 use rookery_storage::{Databases, FileError};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -32,6 +32,10 @@ pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// How long clients may take for the last bytes of their streams after all runs have ended.
 const LAST_BYTES: Duration = Duration::from_secs(5);
+
+/// How many connections may wait to be taken. With tokio's 128, a thousand readers that come back at once are told to try
+/// again, which takes them a second or three.
+const BACKLOG: u32 = 4096;
 
 /// Everything a host needs to know.
 #[derive(Clone)]
@@ -136,12 +140,12 @@ impl Host {
         report: impl Fn(Loading<'_>) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         // First of all, so that a port which is taken is said at once and not after minutes of compiling.
-        let (listener, address) = listen(config.listen).await?;
+        let (listener, address) = listen(config.listen)?;
         let (admin, token) = match config.admin {
             Some(Admin { listen, token: None }) if !listen.ip().is_loopback() => {
                 return Err(StartError::Exposed(listen));
             }
-            Some(Admin { listen: address, token }) => (Some(listen(address).await?), token),
+            Some(Admin { listen: address, token }) => (Some(listen(address)?), token),
             None => (None, None),
         };
         let admin_address = admin.as_ref().map(|(_, address)| *address);
@@ -255,11 +259,17 @@ impl Host {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let failed = |error| StartError::Listen(address, error);
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let open = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Else a host that starts again may find its own last connections in its way.
+        socket.set_reuseaddr(cfg!(unix))?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let bound = listener.local_addr()?;
+        Ok((listener, bound))
+    };
+    open().map_err(|error| StartError::Listen(address, error))
 }
 
 /// Opens the runs that were kept, which takes a while where many of them were interrupted.
