@@ -1,11 +1,15 @@
 //! What agents keep: transactions, the gate before what leaves, isolation, and limits, seen through real guests.
 
+use std::sync::Arc;
+
 use rookery_core::{AgentId, Durability};
 use rookery_storage::Databases;
-use rookery_tests::{Client, TestHost};
+use rookery_tests::program::Program;
+use rookery_tests::{Client, TestHost, guests};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 async fn host(data: &TempDir, sidecar: &str) -> TestHost {
     TestHost::builder().plugin("keeper", sidecar).data(data.path()).start().await
@@ -216,4 +220,54 @@ async fn wasi_keyvalue_lists_every_key_once_page_by_page_also_while_they_are_del
     let said = client.text("keyvalue/alice", "keys 7").await;
     assert_eq!(said, "Error::Other(\"this cursor is too old; list from the start\")");
     assert_eq!(client.text("keyvalue/alice", "sweep; keys; keys 0").await, "swept\n\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_6_what_was_acknowledged_is_there_whatever_moment_the_host_is_killed_at() {
+    const ROUNDS: u64 = 20;
+    const AGENTS: usize = 4;
+    let (plugins, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::copy(guests::component("keeper"), plugins.path().join("keeper.wasm")).unwrap();
+    let (plugins, data) = (plugins.path().to_str().unwrap(), data.path().to_str().unwrap());
+    let mut told = [0; AGENTS];
+    for round in 0..=ROUNDS {
+        let mut program = Program::start(&["serve", plugins, "--data", data, "--listen", "127.0.0.1:0"]);
+        let line = program.line().await;
+        let client = Client::new(line.rsplit('/').next().unwrap().parse().unwrap());
+        for (agent, told) in told.iter_mut().enumerate() {
+            let kept = client.text(&format!("keeper/a{agent}"), "get n; get m").await;
+            let (n, m) = kept.split_once('\n').unwrap();
+            assert_eq!(n, m, "both or none of what one run writes");
+            let kept = n.parse().unwrap_or(0);
+            // One more may have been on its way when the host died.
+            assert!((*told..=*told + 1).contains(&kept), "round {round}: told {told}, and there is {kept}");
+            *told = kept;
+        }
+        // Killed after some number of answers, a different one in each round, while others are on their way.
+        let answers = Arc::new(Semaphore::new(0));
+        let adding: Vec<_> =
+            (0..AGENTS).map(|agent| tokio::spawn(add(client.clone(), agent, answers.clone()))).collect();
+        let enough = u32::try_from(round * 7 % 40).unwrap() + 1;
+        answers.acquire_many(enough).await.unwrap().forget();
+        program.kill().await;
+        for (told, adding) in told.iter_mut().zip(adding) {
+            *told = adding.await.unwrap().max(*told);
+        }
+    }
+}
+
+/// Adds one to two numbers of an agent's until the host has gone; what it was told last.
+async fn add(client: Client, agent: usize, answers: Arc<Semaphore>) -> u64 {
+    let mut told = 0;
+    let agent = format!("keeper/a{agent}");
+    loop {
+        let (client, agent) = (client.clone(), agent.clone());
+        // The client panics where there is no whole answer.
+        let asked = tokio::spawn(async move { client.text(&agent, "add n; add m").await });
+        match asked.await {
+            Ok(text) => told = text.split('\n').next().unwrap().parse().unwrap(),
+            Err(_) => return told,
+        }
+        answers.add_permits(1);
+    }
 }
