@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
-use crate::{bare, fanout, relay, stamps};
+use crate::{bare, fanout, persisted, relay, stamps};
 
 /// Plays a role until nobody needs it any more.
 pub(crate) fn run(role: &[String]) {
@@ -39,6 +39,7 @@ async fn play(role: &[&str]) {
     match role {
         ["answer", head, body] => answer(head, body).await,
         ["fanout", head, body] => fanout::floor::serve(head, body).await,
+        ["persisted", head, body] => persisted::count(head, body).await,
         ["replay", head, file] => replay(head, file).await,
         ["relay", head, model] => relay::serve(head, model).await,
         ["stamps"] => stamps::serve().await,

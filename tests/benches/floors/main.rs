@@ -26,6 +26,7 @@ mod launch;
 mod load;
 mod machine;
 mod memory;
+mod persisted;
 mod process;
 mod relay;
 mod replay;
@@ -37,9 +38,9 @@ mod throughput;
 use table::Table;
 
 const USAGE: &str = "usage: cargo bench -p rookery-tests -- [--json] [echo] [chat] [kept] [replay] [fanout] [latency] \
-     [launch] [memory] [detached]";
-const ALL: [&str; 9] =
-    ["echo", "chat", "kept", "replay", "fanout", "latency", "launch", "memory", "detached"];
+     [launch] [memory] [detached] [persisted]";
+const ALL: [&str; 10] =
+    ["echo", "chat", "kept", "replay", "fanout", "latency", "launch", "memory", "detached", "persisted"];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -95,6 +96,9 @@ async fn measured(wanted: impl Fn(&str) -> bool) -> Table {
     }
     if wanted("detached") {
         detached::measure(&mut table).await;
+    }
+    if wanted("persisted") {
+        persisted::measure(&mut table).await;
     }
     table
 }
