@@ -299,7 +299,9 @@ impl Agent {
         let (agent, run, code) = (&self.id, run.log.run(), failure.code);
         match code {
             // The client's.
-            Code::Rejected | Code::Cancelled => tracing::debug!(%agent, %run, %code, "{failure}"),
+            Code::Rejected | Code::OverBudget | Code::Cancelled => {
+                tracing::debug!(%agent, %run, %code, "{failure}")
+            }
             // Of something outside, or of a host that is stopping or full.
             Code::Unavailable | Code::Stalled | Code::Interrupted | Code::InstanceLost | Code::Overloaded => {
                 tracing::info!(%agent, %run, %code, "{failure}")
@@ -334,16 +336,16 @@ impl Agent {
             // It was cancelled while the answer was on its way: chunks may have been refused.
             _ if run.log.cancelled() => Outcome::Cancelled(Stop::Returned),
             Ok(()) => Outcome::Done,
-            Err(failure) => Outcome::Failed(stalled(run, failure)),
+            Err(failure) => Outcome::Failed(explained(run, failure)),
         }
     }
 }
 
-/// The failure of a run, which is another one if something that it waited for fell silent.
-fn stalled(run: &Run, failure: Failure) -> Failure {
-    match (failure.code, run.log.stalled()) {
-        (Code::Failed | Code::Unavailable | Code::Trapped, Some(silence)) => {
-            Failure::new(Code::Stalled, format!("{silence}; the plugin says: {failure}"))
+/// The failure of a run, which is another one if the host knows better what it failed of.
+fn explained(run: &Run, failure: Failure) -> Failure {
+    match (failure.code, run.log.cause()) {
+        (Code::Failed | Code::Unavailable | Code::Rejected | Code::Trapped, Some((code, cause))) => {
+            Failure::new(code, format!("{cause}; the plugin says: {failure}"))
         }
         _ => failure,
     }

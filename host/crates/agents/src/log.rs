@@ -86,7 +86,7 @@ pub(crate) struct State {
     pub(crate) ended: Option<SystemTime>,
     cancelled: bool,
     too_large: bool,
-    stalled: Option<String>,
+    cause: Option<(Code, String)>,
     pub(crate) archived: Archived,
     /// Freed places are used again, so that the places of the others stay what they are.
     pub(crate) readers: Vec<Option<Place>>,
@@ -160,8 +160,7 @@ impl Log {
             return false;
         }
         state.started = Some((SystemTime::now(), generation));
-        drop(state);
-        self.wake_archive();
+        self.tell_archive(state);
         true
     }
 
@@ -213,14 +212,14 @@ impl Log {
         self.lock().too_large
     }
 
-    /// Notes that something the run waits for outside has fallen silent. The last one counts.
-    pub(crate) fn set_stalled(&self, what: String) {
-        self.lock().stalled = Some(what);
+    /// Notes what the host knows of why the run may fail. The last one counts.
+    pub(crate) fn set_cause(&self, code: Code, what: String) {
+        self.lock().cause = Some((code, what));
     }
 
-    /// What has fallen silent.
-    pub(crate) fn stalled(&self) -> Option<String> {
-        self.lock().stalled.clone()
+    /// What the host knows of why the run failed.
+    pub(crate) fn cause(&self) -> Option<(Code, String)> {
+        self.lock().cause.clone()
     }
 
     /// How the run stands.
@@ -272,35 +271,21 @@ impl Log {
     }
 
     pub(crate) fn write(self: &Arc<Self>, chunk: Chunk) -> Result<(), Refusal> {
-        let size = chunk.size();
         let mut state = self.lock();
-        if state.ended.is_some() || state.cancelled {
-            return Err(Refusal::Cancelled);
-        }
-        if state.too_large || state.written.saturating_add(size) > self.keeping.output {
-            state.too_large = true;
-            return Err(Refusal::TooLarge);
-        }
-        if chunk.check().is_err() {
-            return Err(Refusal::Invalid);
-        }
-        if size <= LONGEST_TEXT {
-            state.written += size;
-            state.append(Item::Chunk(chunk), size, self);
-        } else {
-            let Some(pieces) = chunk.pieces() else {
-                state.too_large = true;
-                return Err(Refusal::TooLarge);
-            };
-            state.written += size;
-            for piece in pieces {
-                let size = piece.size();
-                state.append(Item::Chunk(piece), size, self);
-            }
-        }
-        drop(state);
-        self.wake_archive();
-        Ok(())
+        let written = state.write(chunk, self);
+        self.tell_archive(state);
+        written
+    }
+
+    /// Writes one chunk after the other up to the first one that is refused, and wakes readers and archive once.
+    pub(crate) fn write_all(
+        self: &Arc<Self>,
+        chunks: impl IntoIterator<Item = Chunk>,
+    ) -> Result<(), Refusal> {
+        let mut state = self.lock();
+        let written = chunks.into_iter().try_for_each(|chunk| state.write(chunk, self));
+        self.tell_archive(state);
+        written
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -310,8 +295,11 @@ impl Log {
 
     /// Tells the archive, if it does not know already, that there is something.
     pub(crate) fn wake_archive(self: &Arc<Self>) {
+        self.tell_archive(self.lock());
+    }
+
+    fn tell_archive(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let Some(archive) = &self.keeping.archive else { return };
-        let mut state = self.lock();
         if !state.archived.lost && !std::mem::replace(&mut state.archived.woken, true) {
             drop(state);
             archive.wake(Arc::new(Kept(self.clone())));
@@ -369,6 +357,35 @@ impl Log {
 }
 
 impl State {
+    fn write(&mut self, chunk: Chunk, log: &Log) -> Result<(), Refusal> {
+        let size = chunk.size();
+        if self.ended.is_some() || self.cancelled {
+            return Err(Refusal::Cancelled);
+        }
+        if self.too_large || self.written.saturating_add(size) > log.keeping.output {
+            self.too_large = true;
+            return Err(Refusal::TooLarge);
+        }
+        if chunk.check().is_err() {
+            return Err(Refusal::Invalid);
+        }
+        if size <= LONGEST_TEXT {
+            self.written += size;
+            self.append(Item::Chunk(chunk), size, log);
+            return Ok(());
+        }
+        let Some(pieces) = chunk.pieces() else {
+            self.too_large = true;
+            return Err(Refusal::TooLarge);
+        };
+        self.written += size;
+        for piece in pieces {
+            let size = piece.size();
+            self.append(Item::Chunk(piece), size, log);
+        }
+        Ok(())
+    }
+
     fn append(&mut self, item: Item, size: usize, log: &Log) {
         let event = Event { id: self.next, item };
         self.next += 1;
@@ -550,6 +567,19 @@ mod tests {
         }
         let expected = [Item::Chunk(text("a")), Item::Chunk(text("b")), Item::Outcome(Outcome::Done)];
         assert_eq!(seen, (1..).zip(expected).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn of_several_chunks_all_are_taken_up_to_the_first_that_is_refused() {
+        let (log, mut reader, _) = log(1 << 20, 1 << 20);
+        let bad = Chunk::Data { name: "done".into(), json: "1".into() };
+        assert_eq!(log.write_all([text("a"), text("b"), bad, text("c")]), Err(Refusal::Invalid));
+        assert!(log.end(Outcome::Done));
+        let mut seen = Vec::new();
+        while let Some(event) = reader.next().await.unwrap() {
+            seen.push(event.item.clone());
+        }
+        assert_eq!(seen, [Item::Chunk(text("a")), Item::Chunk(text("b")), Item::Outcome(Outcome::Done)]);
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rookery_core::Chunk;
+use rookery_core::{Chunk, Code};
 
 use crate::log::{Log, Refusal};
 
@@ -26,10 +26,25 @@ impl Reply {
         self.log.write(chunk)
     }
 
+    /// Appends several chunks, which readers see at once: all up to the first one that is refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reply::write`], for the one that was refused; nothing after it was looked at.
+    pub fn write_all(&self, chunks: impl IntoIterator<Item = Chunk>) -> Result<(), Refusal> {
+        self.log.write_all(chunks)
+    }
+
     /// Notes that something the guest waits for outside has fallen silent: `what`, and for how long. The guest hears of
     /// it in its own way; if its run then fails, it has stalled.
     pub fn stalled(&self, what: String) {
-        self.log.set_stalled(what);
+        self.log.set_cause(Code::Stalled, what);
+    }
+
+    /// Notes that the run was refused something because a budget is spent: which one. Likewise, if its run then fails, it
+    /// is over its budget.
+    pub fn over_budget(&self, what: String) {
+        self.log.set_cause(Code::OverBudget, what);
     }
 
     /// Whether the archive keeps up. Where it does not, the guest should be held until [`Reply::room`].

@@ -294,7 +294,7 @@ pub(crate) fn stop(name: &str) -> Result<Stop, Damaged> {
 
 const STOPS: [Stop; 3] = [Stop::BeforeStart, Stop::Returned, Stop::Dropped];
 
-pub(crate) const CODES: [Code; 20] = [
+pub(crate) const CODES: [Code; 21] = [
     Code::Rejected,
     Code::Unavailable,
     Code::Failed,
@@ -315,6 +315,7 @@ pub(crate) const CODES: [Code; 20] = [
     Code::InstanceLost,
     Code::Stalled,
     Code::NotStored,
+    Code::OverBudget,
 ];
 
 fn time(millis: i64) -> SystemTime {
@@ -425,6 +426,7 @@ mod tests {
             Code::InstanceLost => 17,
             Code::Stalled => 18,
             Code::NotStored => 19,
+            Code::OverBudget => 20,
         };
         for (at, known) in CODES.into_iter().enumerate() {
             assert_eq!(place(known), at);

@@ -27,6 +27,8 @@ pub enum Code {
     InstanceLost,
     /// What the run waited for outside fell silent.
     Stalled,
+    /// The run, its agent or its plugin has spent what it may on models.
+    OverBudget,
     /// What the agent wrote to its storage could not be kept.
     NotStored,
     /// The run was cancelled.
@@ -62,6 +64,7 @@ impl Code {
             Code::Interrupted => "interrupted",
             Code::InstanceLost => "instance-lost",
             Code::Stalled => "stalled",
+            Code::OverBudget => "over-budget",
             Code::NotStored => "not-stored",
             Code::Cancelled => "cancelled",
             Code::Busy => "busy",

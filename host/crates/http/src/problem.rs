@@ -100,7 +100,7 @@ fn status(code: Code) -> StatusCode {
         Code::UnknownPlugin => StatusCode::NOT_FOUND,
         Code::Cancelled | Code::Busy => StatusCode::CONFLICT,
         Code::Rejected | Code::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-        Code::MailboxFull => StatusCode::TOO_MANY_REQUESTS,
+        Code::MailboxFull | Code::OverBudget => StatusCode::TOO_MANY_REQUESTS,
         Code::Failed
         | Code::Trapped
         | Code::MemoryExceeded
@@ -235,6 +235,7 @@ mod tests {
             (Kind::Failure(Code::InstanceLost), 503),
             (Kind::Failure(Code::Stalled), 504),
             (Kind::Failure(Code::NotStored), 507),
+            (Kind::Failure(Code::OverBudget), 429),
             (Kind::Failure(Code::Cancelled), 409),
             (Kind::Failure(Code::Busy), 409),
             (Kind::Failure(Code::KeyReused), 422),

@@ -246,6 +246,7 @@ impl Guest {
                 }
                 "cancel" => self.place.record.cancel(prompt.run).await,
                 "stall" => reply.stalled("the model was silent".into()),
+                "overspend" => reply.over_budget("the day's budget is spent".into()),
                 "answer" => give(Some(Ok(()))),
                 "fail" => give(Some(Err(Failure::new(Code::Failed, "as it was asked to")))),
                 "forget" => give(None),

@@ -102,11 +102,15 @@ async fn log_against_model(seed: u64) {
         match dice.below(16) {
             0..5 => {
                 let size = if large { 20_000 } else { 10 };
-                let chunk = Chunk::Text(format!("{step} {}", "x".repeat(dice.below(size))));
-                let taken = log.write(chunk.clone()).is_ok();
+                let mut chunk = || Chunk::Text(format!("{step} {}", "x".repeat(dice.below(size))));
+                let chunks: Vec<_> = if step % 3 == 0 { vec![chunk(), chunk()] } else { vec![chunk()] };
+                let taken = match &*chunks {
+                    [chunk] => log.write(chunk.clone()).is_ok(),
+                    several => log.write_all(several.iter().cloned()).is_ok(),
+                };
                 assert_eq!(taken, !model.ended() && !model.cancelled, "{seed}");
                 if taken {
-                    model.push(Item::Chunk(chunk));
+                    chunks.into_iter().for_each(|chunk| model.push(Item::Chunk(chunk)));
                 }
             }
             5 | 6 => _ = archive.take(),

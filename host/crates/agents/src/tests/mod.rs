@@ -7,6 +7,7 @@ mod archive;
 mod archive_fake;
 mod bounds;
 mod cancel;
+mod causes;
 mod concurrent;
 mod deadline;
 mod detach;
@@ -23,7 +24,6 @@ mod readers;
 mod room;
 mod serving;
 mod sleeping;
-mod stalled;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a run is told to have failed of when what it waited for fell silent.
+//! What a run is told to have failed of when the host knows better: what it waited for fell silent, or a budget is spent.
 
 use super::*;
 
@@ -15,6 +15,14 @@ async fn a_run_that_fails_after_what_it_waited_for_fell_silent_has_stalled() {
             "what the plugin says of it is not lost: {failure}"
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_fails_after_a_budget_refused_it_something_is_over_that_budget() {
+    let host = Host::with_policy(POLICY);
+    let ended = host.run("alice", "overspend, fail").await;
+    assert_eq!(ended.code(), Code::OverBudget);
+    assert_eq!(host.run("alice", "overspend, say less").await, Ended::done("less"));
 }
 
 #[tokio::test(start_paused = true)]
