@@ -87,3 +87,12 @@ pub struct Whole {
     /// What was spent.
     pub usage: Usage,
 }
+
+/// What texts mean, as numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Embeddings {
+    /// One for each text, in their order.
+    pub vectors: Vec<Vec<f32>>,
+    /// What was spent.
+    pub usage: Usage,
+}

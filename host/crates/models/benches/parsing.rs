@@ -1,0 +1,3 @@
+//! How many deltas a core parses in a second.
+
+fn main() {}
