@@ -141,6 +141,7 @@ impl Client {
         open_requests: usize,
         timeouts: AskedTimeouts,
     ) -> Caller {
+        let resolver = CheckedResolver::new(self.0.lookup.clone(), grants.is_trusted());
         Caller {
             agent: plugin.into(),
             plugin: Arc::new(Plugin {
@@ -149,7 +150,7 @@ impl Client {
                 limit: open_requests,
                 timeouts: self.0.timeouts.replaced(timeouts),
                 open: Arc::new(Semaphore::new(open_requests.min(Semaphore::MAX_PERMITS))),
-                resolver: CheckedResolver::new(self.0.lookup.clone()),
+                resolver,
                 pool: Mutex::default(),
                 shared: self.0.clone(),
             }),

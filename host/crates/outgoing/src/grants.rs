@@ -16,6 +16,8 @@ use crate::target::Target;
 pub struct Grants {
     allow: Vec<(String, Entry)>,
     inject: Vec<Injection>,
+    /// Whether its names may lead to any address.
+    trusted: bool,
 }
 
 /// Why a sidecar's `[http]` table cannot be used: the plugin author's or the operator's to mend.
@@ -84,12 +86,25 @@ impl Grants {
         }
         // The last one to be applied wins, and that is to be the one which says most about the request.
         injections.sort_by_key(|injection| injection.entry.precision());
-        Ok(Grants { allow, inject: injections })
+        Ok(Grants { allow, inject: injections, trusted: false })
+    }
+
+    /// One entry of who runs the host, with headers as they stand (a `$` is a `$`). Its name may lead to any address, as
+    /// `http://ollama:11434` does in a network of containers: never for what a sidecar says.
+    pub fn trusted(entry: &str, headers: &BTreeMap<String, String>) -> Result<Grants, GrantError> {
+        let headers = headers.iter().map(|(name, value)| (name.clone(), value.replace('$', "$$"))).collect();
+        let grants =
+            Grants::parse(&[entry.to_owned()], &BTreeMap::from([(entry.to_owned(), headers)]), &|_| None)?;
+        Ok(Grants { trusted: true, ..grants })
     }
 
     /// Grants of a plugin without `[http]`: nothing.
     pub fn none() -> Grants {
         Grants::default()
+    }
+
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.trusted
     }
 
     pub(crate) fn allow(&self, target: &Target) -> bool {
@@ -199,6 +214,23 @@ mod tests {
         let grants = grants(&["https://a.com/v1"], &[]).expect("grants");
         assert_eq!(grants.line_with("https://b.com"), r#"allow = ["https://a.com/v1", "https://b.com"]"#);
         assert_eq!(Grants::none().line_with("https://b.com"), r#"allow = ["https://b.com"]"#);
+    }
+
+    #[test]
+    fn what_the_operator_trusts_is_one_entry_with_its_headers_as_they_stand() {
+        let headers = BTreeMap::from([("x-api-key".to_owned(), "sk-${KEY}$1".to_owned())]);
+        let grants = Grants::trusted("http://ollama:11434/v1", &headers).expect("grants");
+        let mut headers = HeaderMap::new();
+        grants.inject(&target("http://ollama:11434/v1/x"), &mut headers);
+        assert_eq!(headers.get("x-api-key"), Some(&HeaderValue::from_static("sk-${KEY}$1")));
+        assert!(grants.is_trusted() && !grants.allow(&target("http://ollama:11434/v2")));
+        assert!(!format!("{grants:?}").contains("sk-"), "{grants:?}");
+    }
+
+    #[test]
+    fn a_sidecar_is_never_trusted() {
+        let sidecars = grants(&["http://ollama:11434"], &[("http://ollama:11434", "x", "y")]);
+        assert!(!sidecars.expect("grants").is_trusted() && !Grants::none().is_trusted());
     }
 
     #[test]

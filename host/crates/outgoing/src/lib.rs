@@ -6,7 +6,7 @@
 //! and [`Caller::send`] is the only function here that opens a connection.
 //!
 //! Promises: nothing is sent that no entry allows, and nothing reaches an address that is not public unless an
-//! entry names that address itself. Neither a guest nor a log sees an injected value. Redirects are answers
+//! entry names that address itself, or who runs the host vouches for the name ([`Grants::trusted`]). Neither a guest nor a log sees an injected value. Redirects are answers
 //! like any other, proxies named by the environment are not used. Bodies are streamed both ways.
 //! Bounded by: a number of open requests per plugin, what is read of a response ahead of its guest, and a time for
 //! connecting, for the first byte and between bytes.

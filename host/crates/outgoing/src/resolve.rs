@@ -2,7 +2,7 @@
 //!
 //! The connector asks for addresses here and connects to what it gets, so the address that was checked is the
 //! address that is reached; there is no second lookup to answer differently. What is decided depends on the
-//! name alone, not on who asks.
+//! name alone, and on whether the operator has written it down ([`Grants::trusted`](crate::Grants::trusted)).
 //! Bounded by: `LOOKUPS` at once and `LOOKUP_TIME` each; what waits for a place waits within its own time.
 //! Costs: the system's lookup cannot be stopped. One that is given up keeps its place until it returns.
 
@@ -50,6 +50,8 @@ pub fn system_lookup() -> Lookup {
 #[derive(Clone)]
 pub(crate) struct CheckedResolver {
     lookup: Lookup,
+    /// Whether any address will do.
+    trusted: bool,
     places: Arc<Semaphore>,
 }
 
@@ -65,14 +67,17 @@ pub(crate) enum ResolveError {
 }
 
 impl CheckedResolver {
-    pub(crate) fn new(lookup: Lookup) -> CheckedResolver {
-        CheckedResolver { lookup, places: Arc::new(Semaphore::new(LOOKUPS)) }
+    /// `trusted` is for names that who runs the host has written down itself: they may lead anywhere.
+    pub(crate) fn new(lookup: Lookup, trusted: bool) -> CheckedResolver {
+        CheckedResolver { lookup, trusted, places: Arc::new(Semaphore::new(LOOKUPS)) }
     }
 
     async fn resolve(self, host: String) -> Result<Vec<IpAddr>, ResolveError> {
+        let trusted = self.trusted;
         match timeout(LOOKUP_TIME, self.look_up(host.clone())).await {
             Err(_) => Err(ResolveError::TimedOut { host }),
             Ok(Err(source)) => Err(ResolveError::Failed { host, source }),
+            Ok(Ok(found)) if trusted && !found.is_empty() => Ok(found),
             Ok(Ok(found)) => only_public(host, found),
         }
     }
@@ -150,12 +155,16 @@ mod tests {
     use super::*;
 
     fn answering(answers: &'static [&'static [&'static str]]) -> CheckedResolver {
+        CheckedResolver::new(lookup(answers), false)
+    }
+
+    fn lookup(answers: &'static [&'static [&'static str]]) -> Lookup {
         let asked = AtomicUsize::new(0);
-        CheckedResolver::new(Arc::new(move |_| {
+        Arc::new(move |_| {
             let answer = answers[asked.fetch_add(1, Ordering::SeqCst)];
             let found = answer.iter().map(|address| address.parse().expect("an address")).collect();
             Box::pin(ready(Ok(found)))
-        }))
+        })
     }
 
     async fn resolve(resolver: &mut CheckedResolver, name: &str) -> Result<Vec<String>, ResolveError> {
@@ -179,6 +188,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_name_that_the_operator_trusts_may_lead_anywhere() {
+        let mut resolver = CheckedResolver::new(lookup(&[&["172.18.0.3", "93.184.215.14"], &[]]), true);
+        let found = resolve(&mut resolver, "ollama").await.expect("any address will do");
+        assert_eq!(found, ["172.18.0.3", "93.184.215.14"]);
+        assert!(matches!(resolve(&mut resolver, "ollama").await, Err(ResolveError::Failed { .. })));
+    }
+
+    #[tokio::test]
     async fn a_name_without_addresses_is_not_found() {
         let mut resolver = answering(&[&[]]);
         assert!(matches!(resolve(&mut resolver, "none.example").await, Err(ResolveError::Failed { .. })));
@@ -194,7 +211,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_lookup_without_an_answer_ends_and_keeps_its_place() {
-        let mut resolver = CheckedResolver::new(Arc::new(|_| Box::pin(pending())));
+        let mut resolver = CheckedResolver::new(Arc::new(|_| Box::pin(pending())), false);
         let begun = Instant::now();
         let given_up = resolve(&mut resolver, "silent.example").await;
         assert!(matches!(given_up, Err(ResolveError::TimedOut { .. })));

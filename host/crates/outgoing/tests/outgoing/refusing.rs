@@ -1,5 +1,6 @@
 //! What is not granted is not sent, and the log says what would grant it.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -86,6 +87,22 @@ async fn a_name_that_resolves_to_loopback_is_refused() {
     assert_eq!(server.seen(), Seen::default());
     let (lines, by_address) = (log.text(), format!("\"http://127.0.0.1:{}\"]`", server.port));
     assert!(lines.lines().count() == 1 && lines.contains(&by_address), "{lines}");
+}
+
+#[tokio::test]
+async fn a_name_that_the_operator_trusts_is_reached_where_it_leads_and_nothing_else_is() {
+    let server = Server::start(async |_| Response::new(full("hello"))).await;
+    let lookup: rookery_outgoing::Lookup =
+        Arc::new(|_| Box::pin(async { Ok(vec!["127.0.0.1".parse().expect("an address")]) }));
+    let client = Client::new(ClientSettings { lookup, ..settings() });
+    let url = format!("http://ollama.test:{}", server.port);
+    let trusted = Grants::trusted(&format!("{url}/v1"), &BTreeMap::new()).expect("grants");
+    let trusted = client.caller("chat", trusted, 1, AskedTimeouts::default());
+    assert_eq!(text(send(&trusted, get(&format!("{url}/v1/x"))).await.expect("an answer")).await, "hello");
+    assert!(matches!(send(&trusted, get(&url)).await.err(), Some(SendError::Denied { .. })));
+
+    let sidecars = client.caller("chat", grants(&[&url], &[]), 1, AskedTimeouts::default());
+    assert!(matches!(send(&sidecars, get(&url)).await.err(), Some(SendError::AddressDenied { .. })));
 }
 
 #[tokio::test]
