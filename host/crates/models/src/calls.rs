@@ -47,12 +47,7 @@ impl Calls {
 
     pub(crate) fn push(&mut self, fragment: &Fragment<'_>, into: &mut Vec<Delta>) -> Result<(), Failure> {
         self.bytes += fragment.arguments.len() + fragment.id.len() + fragment.name.len();
-        if self.bytes > CALLS_LIMIT {
-            return Err(Failure::broken(format!(
-                "a tool's arguments are larger than {} MiB",
-                CALLS_LIMIT >> 20
-            )));
-        }
+        self.bounded()?;
         let known = self.open.iter_mut().rev().find(|open| open.index == fragment.index);
         // Some servers give all calls the index 0, and each an id of its own.
         let is_same = |open: &Open| fragment.id.is_empty() || open.call.id == fragment.id;
@@ -90,6 +85,22 @@ impl Calls {
         };
         self.open.push(Open { index: fragment.index, call });
         Ok(())
+    }
+
+    /// More of the arguments of a call; for one that is not known, nothing: a tool that the provider runs itself.
+    pub(crate) fn more(&mut self, index: u32, arguments: &str) -> Result<(), Failure> {
+        let Some(open) = self.open.iter_mut().rev().find(|open| open.index == index) else { return Ok(()) };
+        self.bytes += arguments.len();
+        open.call.arguments.push_str(arguments);
+        self.bounded()
+    }
+
+    fn bounded(&self) -> Result<(), Failure> {
+        if self.bytes <= CALLS_LIMIT {
+            return Ok(());
+        }
+        let limit = CALLS_LIMIT >> 20;
+        Err(Failure::broken(format!("a tool's arguments are larger than {limit} MiB")))
     }
 
     /// Nothing more comes for this call: hands it over, and those that began before it, if they are whole.
@@ -172,9 +183,17 @@ mod tests {
 
     #[test]
     fn a_call_is_handed_over_when_the_next_begins_and_the_last_at_the_end() {
-        let pieces =
-            [(0, "a", "add", ""), (0, "", "", "{\"x\""), (0, "", "", ":1}"), (1, "b", "now", ""), (1, "", "", "")];
-        assert_eq!(pushed(&pieces, Reason::Stop).expect("two"), said(&[(3, "a add {\"x\":1}"), (5, "b now {}")]));
+        let pieces = [
+            (0, "a", "add", ""),
+            (0, "", "", "{\"x\""),
+            (0, "", "", ":1}"),
+            (1, "b", "now", ""),
+            (1, "", "", ""),
+        ];
+        assert_eq!(
+            pushed(&pieces, Reason::Stop).expect("two"),
+            said(&[(3, "a add {\"x\":1}"), (5, "b now {}")])
+        );
     }
 
     #[test]
@@ -186,13 +205,19 @@ mod tests {
     #[test]
     fn calls_that_share_an_index_are_told_apart_by_their_ids() {
         let pieces = [(0, "a", "one", "{}"), (0, "b", "two", "{\"y\":"), (0, "b", "two", "2}")];
-        assert_eq!(pushed(&pieces, Reason::Stop).expect("two"), said(&[(1, "a one {}"), (3, "b two {\"y\":2}")]));
+        assert_eq!(
+            pushed(&pieces, Reason::Stop).expect("two"),
+            said(&[(1, "a one {}"), (3, "b two {\"y\":2}")])
+        );
     }
 
     #[test]
     fn a_call_without_an_id_gets_one() {
         let pieces = [(0, "", "one", "{}"), (1, "", "two", "{}")];
-        assert_eq!(pushed(&pieces, Reason::Stop).expect("two"), said(&[(1, "call_1 one {}"), (2, "call_2 two {}")]));
+        assert_eq!(
+            pushed(&pieces, Reason::Stop).expect("two"),
+            said(&[(1, "call_1 one {}"), (2, "call_2 two {}")])
+        );
     }
 
     #[test]

@@ -103,7 +103,9 @@ impl Asked {
         match setting {
             Setting::MaxTokens(0) => return Err("it has to be at least 1".to_owned()),
             Setting::MaxTokens(most) => self.max_tokens = Some(most),
-            Setting::Temperature(value) if value.is_finite() && value >= 0.0 => self.temperature = Some(value),
+            Setting::Temperature(value) if value.is_finite() && value >= 0.0 => {
+                self.temperature = Some(value)
+            }
             Setting::Temperature(value) => return Err(format!("{value} is not 0 or more")),
             Setting::TopP(value) if (0.0..=1.0).contains(&value) => self.top_p = Some(value),
             Setting::TopP(value) => return Err(format!("{value} is not between 0 and 1")),
@@ -113,7 +115,9 @@ impl Asked {
             Setting::Stop(texts) => self.stop = texts,
             Setting::ToolChoice(choice) => {
                 match &choice {
-                    ToolChoice::Required if self.tools.is_empty() => return Err("there are no tools".to_owned()),
+                    ToolChoice::Required if self.tools.is_empty() => {
+                        return Err("there are no tools".to_owned());
+                    }
                     ToolChoice::Named(name) if !self.tools.iter().any(|tool| tool.name == *name) => {
                         return Err(format!("there is no tool `{}`", brief(name)));
                     }
@@ -180,7 +184,8 @@ fn check_part(part: &Part) -> Result<(), String> {
         }
         Part::Image { media_type, bytes } => {
             let is_token = |text: &str| {
-                !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte))
+                !text.is_empty()
+                    && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte))
             };
             if !media_type.strip_prefix("image/").is_some_and(is_token) {
                 return Err(format!("`{}` is no media type of a picture", brief(media_type)));
@@ -298,7 +303,10 @@ mod tests {
         let url = |url: &str| user(vec![Part::ImageUrl(url.into())]);
         for (message, what) in [
             (user(vec![]), "message 2: a user says nothing: give it a part"),
-            (url("http://a.com/x.png"), "message 2: part 1: `http://a.com/x.png` is no `https` URL of a picture"),
+            (
+                url("http://a.com/x.png"),
+                "message 2: part 1: `http://a.com/x.png` is no `https` URL of a picture",
+            ),
             (url("file:///etc/passwd"), "is no `https` URL"),
             (url("https://a.com/ü"), "has a character that no URL has"),
             (url("data:text/html,x"), "`data:` URL is not `data:image/…;base64,…`"),
@@ -318,7 +326,10 @@ mod tests {
             let said = wrong(Request { messages, tools: vec![], settings: vec![] });
             assert!(said.contains(what), "{said}");
         }
-        assert!(wrong(Request { messages: vec![], tools: vec![], settings: vec![] }).contains("`messages` is empty"));
+        assert!(
+            wrong(Request { messages: vec![], tools: vec![], settings: vec![] })
+                .contains("`messages` is empty")
+        );
     }
 
     #[test]
@@ -346,13 +357,19 @@ mod tests {
             (vec![Setting::Temperature(f32::NAN)], "NaN is not 0 or more"),
             (vec![Setting::TopP(1.5)], "the setting `top-p`: 1.5 is not between 0 and 1"),
             (vec![Setting::Stop(vec![String::new()])], "the setting `stop`: an empty text ends nothing"),
-            (vec![Setting::ToolChoice(ToolChoice::Required)], "the setting `tool-choice`: there are no tools"),
+            (
+                vec![Setting::ToolChoice(ToolChoice::Required)],
+                "the setting `tool-choice`: there are no tools",
+            ),
             (vec![Setting::ToolChoice(ToolChoice::Named("x".into()))], "there is no tool `x`"),
             (vec![schema("a b", "{}")], "the setting `schema`: `a b` is no name"),
             (vec![schema("a", "true")], "the setting `schema`: it is JSON, but not an object"),
             (vec![Setting::Extra("[]".into())], "the setting `extra`: it is not one JSON object"),
             (vec![Setting::Extra("{} {}".into())], "the setting `extra`: it is not one JSON object"),
-            (vec![Setting::Extra(r#"{"stream":false}"#.into())], "`stream` is the host's to say: every answer"),
+            (
+                vec![Setting::Extra(r#"{"stream":false}"#.into())],
+                "`stream` is the host's to say: every answer",
+            ),
             (vec![Setting::Extra(r#"{"mod\u0065l":"x"}"#.into())], "`model` is the host's to say"),
             (
                 vec![schema("a", "{}"), Setting::Extra(r#"{"response_format":{}}"#.into())],

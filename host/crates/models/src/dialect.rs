@@ -139,7 +139,9 @@ impl Said {
     pub(crate) fn parse(body: &[u8]) -> Said {
         let text = String::from_utf8_lossy(body);
         match serde_json::from_str::<serde_json::Value>(&text) {
-            Ok(value) => Said::from_value(value.get("error").filter(|error| !error.is_null()).unwrap_or(&value)),
+            Ok(value) => {
+                Said::from_value(value.get("error").filter(|error| !error.is_null()).unwrap_or(&value))
+            }
             Err(_) if text.trim_start().starts_with('<') => Said::default(), // A page of some proxy's.
             Err(_) => Said { message: plain(&text), ..Said::default() },
         }
@@ -245,9 +247,19 @@ mod tests {
                 &["invalid_request_error"][..],
                 None,
             ),
-            (r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, "Overloaded", &["overloaded_error"], None),
+            (
+                r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+                "Overloaded",
+                &["overloaded_error"],
+                None,
+            ),
             (r#"{"error":"model 'x' not found"}"#, "model 'x' not found", &[], None),
-            (r#"{"object":"error","message":"too long","type":"BadRequestError","code":400}"#, "too long", &["BadRequestError"], Some(400)),
+            (
+                r#"{"object":"error","message":"too long","type":"BadRequestError","code":400}"#,
+                "too long",
+                &["BadRequestError"],
+                Some(400),
+            ),
             (r#"{"detail":"Not Found"}"#, "Not Found", &[], None),
             (r#"{"error":{"code":502,"message":"away"}}"#, "away", &[], Some(502)),
             ("upstream connect error", "upstream connect error", &[], None),
@@ -283,12 +295,18 @@ mod tests {
         ] {
             let failure = said.with_status(StatusCode::from_u16(status).expect("a status"), after);
             assert_eq!(failure.then, expected, "{status}");
-            assert_eq!(matches!(failure.error, Error::Unavailable(_)), matches!(expected, Then::Again(_)), "{status}");
+            assert_eq!(
+                matches!(failure.error, Error::Unavailable(_)),
+                matches!(expected, Then::Again(_)),
+                "{status}"
+            );
         }
         let broke = Said::parse(br#"{"error":{"message":"pay","code":"insufficient_quota"}}"#);
         let failure = broke.with_status(StatusCode::TOO_MANY_REQUESTS, after);
         assert_eq!(failure.then, Then::Next);
-        assert!(matches!(failure.error, Error::Unavailable(text) if text.ends_with("429 Too Many Requests: pay")));
+        assert!(
+            matches!(failure.error, Error::Unavailable(text) if text.ends_with("429 Too Many Requests: pay"))
+        );
     }
 
     #[test]

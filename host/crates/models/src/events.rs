@@ -211,7 +211,11 @@ mod tests {
     fn neither_a_line_nor_an_event_is_longer_than_it_may_be() {
         let half = vec![b'x'; EVENT_LIMIT / 2];
         assert_eq!(events(&[b"data: ", &half, &half]), Err(TooLong), "a line without an end");
-        assert_eq!(events(&[b"data: ", &half, b"\ndata: ", &half, b"\n\n"]), Err(TooLong), "lines of an event");
+        assert_eq!(
+            events(&[b"data: ", &half, b"\ndata: ", &half, b"\n\n"]),
+            Err(TooLong),
+            "lines of an event"
+        );
         let (colons, data) = (vec![b':'; EVENT_LIMIT], [b"data: ".as_slice(), &half, b"\n\n"].concat());
         assert_eq!(events(&[&colons, b"\n", &data, &data]).expect("each fits").len(), 2);
     }

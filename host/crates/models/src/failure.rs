@@ -56,9 +56,13 @@ impl Failure {
         let then = match error {
             SendError::Cancelled => return Failure::cancelled(),
             SendError::FirstByteTimeout => return Failure { silent: true, ..unavailable(text, Then::Next) },
-            SendError::BetweenBytesTimeout(time) => return Failure::silent("the provider said nothing", *time),
+            SendError::BetweenBytesTimeout(time) => {
+                return Failure::silent("the provider said nothing", *time);
+            }
             SendError::BadRequest(_) | SendError::TooManyOpen { .. } => Then::Stop,
-            SendError::Denied { .. } | SendError::AddressDenied { .. } | SendError::TlsCertificate(_) => Then::Next,
+            SendError::Denied { .. } | SendError::AddressDenied { .. } | SendError::TlsCertificate(_) => {
+                Then::Next
+            }
             _ => Then::Again(None),
         };
         unavailable(text, then)
@@ -71,6 +75,9 @@ fn unavailable(text: String, then: Then) -> Failure {
 
 impl From<TooLong> for Failure {
     fn from(_: TooLong) -> Failure {
-        Failure::broken(format!("an event of the stream is larger than {} MiB", crate::events::EVENT_LIMIT >> 20))
+        Failure::broken(format!(
+            "an event of the stream is larger than {} MiB",
+            crate::events::EVENT_LIMIT >> 20
+        ))
     }
 }
