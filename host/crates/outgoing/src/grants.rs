@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use http::HeaderMap;
 
 use crate::entry::{Entry, Wrong};
-use crate::inject::Injection;
+use crate::inject::{Injected, Injection};
 use crate::target::Target;
 
 /// A plugin's allow list and the headers added for it. Its `Debug` shows no value of a header.
@@ -101,6 +101,13 @@ impl Grants {
     /// Grants of a plugin without `[http]`: nothing.
     pub fn none() -> Grants {
         Grants::default()
+    }
+
+    /// What must not come back from the guest: what the variables stand for, then each value as it is sent. The same
+    /// value may come several times; its first name is the one that says most.
+    pub fn secrets(&self) -> impl Iterator<Item = Injected<'_>> {
+        let variables = self.inject.iter().flat_map(Injection::variables);
+        variables.chain(self.inject.iter().flat_map(Injection::values))
     }
 
     pub(crate) fn is_trusted(&self) -> bool {
@@ -214,6 +221,33 @@ mod tests {
         let grants = grants(&["https://a.com/v1"], &[]).expect("grants");
         assert_eq!(grants.line_with("https://b.com"), r#"allow = ["https://a.com/v1", "https://b.com"]"#);
         assert_eq!(Grants::none().line_with("https://b.com"), r#"allow = ["https://b.com"]"#);
+    }
+
+    #[test]
+    fn secrets_have_the_names_of_their_variables_or_of_their_headers() {
+        let grants = grants(
+            &["https://a.com/v1", "https://b.com"],
+            &[
+                ("https://a.com/v1", "Authorization", "Bearer ${KEY}"),
+                ("https://a.com/v1", "x-version", "2026-01-01"),
+                ("https://b.com", "x-two", "${KEY}:${KEY}"),
+            ],
+        )
+        .expect("grants");
+        let secrets: Vec<_> =
+            grants.secrets().map(|secret| (secret.name, secret.value, secret.plain)).collect();
+        let expected = [
+            ("KEY", "sk-1", false),
+            ("KEY", "sk-1", false),
+            ("KEY", "sk-1", false),
+            ("x-two of https://b.com", "sk-1:sk-1", false),
+            ("authorization of https://a.com/v1", "Bearer sk-1", false),
+            ("x-version of https://a.com/v1", "2026-01-01", true),
+        ];
+        assert_eq!(secrets, expected.map(|(name, value, plain)| (name.to_owned(), value, plain)));
+        let printed = format!("{:?}", grants.secrets().collect::<Vec<_>>());
+        assert!(printed.contains("KEY") && !printed.contains("sk-1"), "{printed}");
+        assert_eq!(Grants::none().secrets().count(), 0);
     }
 
     #[test]

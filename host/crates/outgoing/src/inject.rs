@@ -20,11 +20,37 @@ use crate::target::Target;
 #[derive(Debug)]
 pub(crate) struct Injection {
     pub(crate) entry: Entry,
+    /// The entry as it was written.
+    text: String,
     headers: Vec<(HeaderName, Secret)>,
 }
 
 /// A value nobody but the server is to see.
-struct Secret(HeaderValue);
+struct Secret {
+    value: HeaderValue,
+    /// Each variable in it, and what that stands for.
+    variables: Vec<(String, String)>,
+}
+
+/// A value that the host adds to requests, or what stands for a variable in one. Its `Debug` does not show it.
+#[non_exhaustive]
+pub struct Injected<'a> {
+    /// What may be shown in its place: `OPENAI_API_KEY`, or `authorization of https://api.openai.com`.
+    pub name: String,
+    /// The value itself.
+    pub value: &'a str,
+    /// Whether it is in the sidecar as it is, without a variable: a header such as a version, and seldom a secret.
+    pub plain: bool,
+}
+
+impl fmt::Debug for Injected<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Injected")
+            .field("name", &self.name)
+            .field("plain", &self.plain)
+            .finish_non_exhaustive()
+    }
+}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,16 +69,35 @@ impl Injection {
             .iter()
             .map(|(name, template)| parse_header(text, name, template, env))
             .collect::<Result<_, _>>()?;
-        Ok(Injection { entry, headers })
+        Ok(Injection { entry, text: text.to_owned(), headers })
     }
 
     /// Puts these headers in the place of what the guest set under their names.
     pub(crate) fn apply(&self, target: &Target, headers: &mut HeaderMap) {
         if self.entry.allows(target) {
-            for (name, Secret(value)) in &self.headers {
-                headers.insert(name.clone(), value.clone());
+            for (name, secret) in &self.headers {
+                headers.insert(name.clone(), secret.value.clone());
             }
         }
+    }
+
+    /// What its variables stand for.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = Injected<'_>> {
+        let variables = self.headers.iter().flat_map(|(_, secret)| &secret.variables);
+        variables.map(|(name, value)| Injected { name: name.clone(), value, plain: false })
+    }
+
+    /// Its values as they are sent.
+    pub(crate) fn values(&self) -> impl Iterator<Item = Injected<'_>> {
+        self.headers.iter().filter_map(|(name, secret)| {
+            // Made from text, it is text.
+            let value = secret.value.to_str().ok()?;
+            Some(Injected {
+                name: format!("{name} of {}", self.text),
+                value,
+                plain: secret.variables.is_empty(),
+            })
+        })
     }
 }
 
@@ -84,14 +129,20 @@ fn parse_header(
         }
     })?;
     // The message must not quote the value.
-    let mut value = HeaderValue::from_str(&filled).map_err(|_| {
+    let mut value = HeaderValue::from_str(&filled.text).map_err(|_| {
         wrong(
             "has a value that no header can hold".into(),
             "look for a line break or a letter beyond ASCII in it",
         )
     })?;
     value.set_sensitive(true); // HTTP/2 then keeps it out of its compression table, and `Debug` out of logs.
-    Ok((header, Secret(value)))
+    Ok((header, Secret { value, variables: filled.variables }))
+}
+
+#[derive(Default)]
+struct Filled {
+    text: String,
+    variables: Vec<(String, String)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -100,13 +151,13 @@ enum Unfilled {
     Malformed,
 }
 
-fn fill(template: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Unfilled> {
-    let mut filled = String::new();
+fn fill(template: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Filled, Unfilled> {
+    let mut filled = Filled::default();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('$') {
-        filled.push_str(before);
+        filled.text.push_str(before);
         rest = if let Some(after) = after.strip_prefix('$') {
-            filled.push('$');
+            filled.text.push('$');
             after
         } else {
             let (name, after) =
@@ -115,11 +166,13 @@ fn fill(template: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, 
                 return Err(Unfilled::Malformed);
             }
             let value = env(name).filter(|value| !value.is_empty());
-            filled.push_str(&value.ok_or_else(|| Unfilled::Missing(name.to_owned()))?);
+            let value = value.ok_or_else(|| Unfilled::Missing(name.to_owned()))?;
+            filled.text.push_str(&value);
+            filled.variables.push((name.to_owned(), value));
             after
         };
     }
-    filled.push_str(rest);
+    filled.text.push_str(rest);
     Ok(filled)
 }
 
@@ -161,7 +214,11 @@ mod tests {
             ("${1A}", Err(Unfilled::Malformed)),
             ("cost: 5$", Err(Unfilled::Malformed)),
         ] {
-            assert_eq!(fill(template, &env), expected.map(str::to_owned), "{template}");
+            assert_eq!(
+                fill(template, &env).map(|filled| filled.text),
+                expected.map(str::to_owned),
+                "{template}"
+            );
         }
     }
 

@@ -31,6 +31,7 @@ pub use body::Body;
 pub use client::{Caller, Client, ClientSettings, DEFAULT_OPEN_REQUESTS};
 pub use error::{BoxError, SendError};
 pub use grants::{GrantError, Grants};
+pub use inject::Injected;
 pub use resolve::{Lookup, system_lookup};
 pub use response::ResponseBody;
 pub use timeouts::{AskedTimeouts, Timeouts};
