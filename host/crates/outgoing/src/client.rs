@@ -9,6 +9,7 @@
 //! `CONNECTIONS` of them is let go, idle ones and all, so that a plugin which may reach any name under a
 //! domain cannot fill the host's table of sockets.
 
+use std::future::ready;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -21,6 +22,7 @@ use hyper_rustls::{DefaultServerNameResolver, HttpsConnector};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rookery_cassettes::{Cassettes, Secrets};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
@@ -31,6 +33,8 @@ use crate::body::{Body, Place, Upload};
 use crate::error::SendError;
 use crate::grants::Grants;
 use crate::headers;
+use crate::record;
+use crate::replay;
 use crate::resolve::{CheckedResolver, Lookup, system_lookup};
 use crate::response::ResponseBody;
 use crate::target::{Scheme, Target};
@@ -75,6 +79,8 @@ pub struct ClientSettings {
     pub timeouts: Timeouts,
     /// How many connections a plugin's pool opens before a new pool takes its place.
     pub connections: usize,
+    /// Where requests are written down, or answered from instead of being sent.
+    pub cassettes: Option<Cassettes>,
 }
 
 /// Twice the open requests a plugin may have, so that those never make it turn over by themselves.
@@ -88,6 +94,7 @@ impl Default for ClientSettings {
             lookup: system_lookup(),
             timeouts: Timeouts::default(),
             connections: CONNECTIONS,
+            cassettes: None,
         }
     }
 }
@@ -102,6 +109,7 @@ struct Shared {
     lookup: Lookup,
     timeouts: Timeouts,
     connections: usize,
+    cassettes: Option<Cassettes>,
 }
 
 impl Client {
@@ -129,6 +137,7 @@ impl Client {
             lookup: settings.lookup,
             timeouts: settings.timeouts,
             connections: settings.connections,
+            cassettes: settings.cassettes,
         }))
     }
 
@@ -146,6 +155,7 @@ impl Client {
             agent: plugin.into(),
             plugin: Arc::new(Plugin {
                 name: plugin.to_owned(),
+                secrets: Secrets::new(grants.keys()),
                 grants,
                 limit: open_requests,
                 timeouts: self.0.timeouts.replaced(timeouts),
@@ -168,6 +178,8 @@ pub struct Caller {
 struct Plugin {
     name: String,
     grants: Grants,
+    /// What no cassette may hold.
+    secrets: Secrets,
     limit: usize,
     timeouts: Timeouts,
     open: Arc<Semaphore>,
@@ -193,9 +205,26 @@ impl Caller {
     ) -> Result<Response<ResponseBody>, SendError> {
         let plugin = &*self.plugin;
         let timeouts = plugin.timeouts.shortened(asked);
-        let (target, request) = self.judge(request)?;
+        let Judged { target, mut request } = self.judge(request)?;
         let place = plugin.open.clone().try_acquire_owned();
         let place: Place = Arc::new(place.map_err(|_| SendError::TooManyOpen { limit: plugin.limit })?);
+        let take = match &plugin.shared.cassettes {
+            None => None,
+            Some(Cassettes::Replaying(cassettes)) => {
+                let answer = replay::answer(cassettes, &self.agent, request);
+                let answer = timeouts::head(ready(()), answer, timeouts, &ended).await;
+                let answer = answer.inspect_err(|error| self.log_not_recorded(error))?;
+                return Ok(answer.map(|body| ResponseBody::new(body, timeouts.between_bytes, ended, place)));
+            }
+            Some(Cassettes::Recording(recording)) => {
+                let secrets = plugin.secrets.clone();
+                let take = record::begin(recording, &self.agent, request, secrets);
+                let (take, recorded) = timeouts::head(ready(()), take, timeouts, &ended).await?;
+                request = recorded;
+                Some(take)
+            }
+        };
+        plugin.grants.inject(&target, request.headers_mut());
         let upload = |body| Upload::new(body, ended.clone(), place.clone());
         let mut request = request.map(upload);
 
@@ -205,19 +234,22 @@ impl Caller {
         let response = async { client.request(request).await.map_err(SendError::from_client) };
         let response = timeouts::head(connected, response, timeouts, &ended)
             .await
+            .inspect_err(|error| record::note_failure(take.as_ref(), error))
             .inspect_err(|error| self.log_refused_address(&target, error))?;
 
         let (head, body) = response.into_parts();
-        let body = body.map_err(SendError::from_body);
-        let mut response = Response::new(ResponseBody::new(body, timeouts.between_bytes, ended, place));
+        let body = record::noted(body.map_err(SendError::from_body), &head, take.clone());
+        let body = ResponseBody::new(body, timeouts.between_bytes, ended, place).noted(take.as_ref());
+        let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.version_mut() = head.version;
         *response.headers_mut() = head.headers;
         Ok(response)
     }
 
-    /// The request as it may be sent: built anew, so that nothing is in it which was not looked at.
-    fn judge(&self, request: Request<Body>) -> Result<(Target, Request<Body>), SendError> {
+    /// The request as it may be sent: built anew, so that nothing is in it which was not looked at. The headers that the
+    /// host adds are not there yet.
+    fn judge(&self, request: Request<Body>) -> Result<Judged, SendError> {
         let plugin = &*self.plugin;
         let (head, body) = request.into_parts();
         let target = Target::parse(&head.uri)?;
@@ -230,19 +262,19 @@ impl Caller {
         if head.method == Method::TRACE {
             return Err(SendError::BadRequest("TRACE would show the headers that the host adds"));
         }
-        if target.scheme == Scheme::Https && plugin.shared.trusts_nobody {
+        let sends = !matches!(plugin.shared.cassettes, Some(Cassettes::Replaying(_)));
+        if sends && target.scheme == Scheme::Https && plugin.shared.trusts_nobody {
             let hint = "no trusted root certificates were found; install them or set SSL_CERT_FILE";
             return Err(SendError::TlsCertificate(hint.into()));
         }
         let mut headers = head.headers;
         headers::clean(&mut headers, body.size_hint().exact())?;
-        plugin.grants.inject(&target, &mut headers);
 
         let mut request = Request::new(body);
         *request.method_mut() = head.method;
         *request.uri_mut() = target.to_uri()?;
         *request.headers_mut() = headers;
-        Ok((target, request))
+        Ok(Judged { target, request })
     }
 
     fn deny(&self, method: &Method, target: &Target) -> SendError {
@@ -253,6 +285,13 @@ impl Caller {
             "refused a request that is not granted; to allow it, have `{line}` under [http] in {plugin}.toml"
         );
         SendError::Denied { url: target.to_string(), entry }
+    }
+
+    fn log_not_recorded(&self, error: &SendError) {
+        if let SendError::NotRecorded(missing) = error {
+            let (plugin, agent) = (&self.plugin.name, &*self.agent);
+            tracing::warn!(%plugin, agent, "{missing}");
+        }
     }
 
     fn log_refused_address(&self, target: &Target, error: &SendError) {
@@ -266,6 +305,12 @@ impl Caller {
              [http] in {plugin}.toml and the plugin ask for {entry}"
         );
     }
+}
+
+/// A request that may be sent.
+struct Judged {
+    target: Target,
+    request: Request<Body>,
 }
 
 impl Plugin {

@@ -5,6 +5,8 @@ use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use rookery_cassettes::NotRecorded;
+
 use crate::resolve::ResolveError;
 
 /// An error of somebody else's.
@@ -86,9 +88,18 @@ pub enum SendError {
     /// The request's own body failed.
     #[error("the request's body failed")]
     Upload(#[source] BoxError),
+    /// Requests are replayed, and this one was not recorded, or not to its end. Logged already.
+    #[error(transparent)]
+    NotRecorded(Box<NotRecorded>),
     /// The run that sent it has ended.
     #[error("the run has ended")]
     Cancelled,
+}
+
+impl From<NotRecorded> for SendError {
+    fn from(missing: NotRecorded) -> SendError {
+        SendError::NotRecorded(Box::new(missing))
+    }
 }
 
 impl SendError {

@@ -124,6 +124,19 @@ impl Grants {
         }
     }
 
+    /// Of what nobody but a server is to see, each part by itself: in `Bearer sk-1` the second word is the key, and a server
+    /// that sends back what it was sent may leave out the first.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        let variables = self.inject.iter().flat_map(Injection::variables).map(|injected| injected.value);
+        let values = self.inject.iter().flat_map(Injection::values);
+        let values = values.filter(|injected| self.trusted || !injected.plain);
+        let words = values.flat_map(|injected| {
+            let scheme = usize::from(injected.value.split_ascii_whitespace().count() > 1);
+            injected.value.split_ascii_whitespace().skip(scheme)
+        });
+        variables.chain(words).map(str::as_bytes)
+    }
+
     /// The sidecar's `allow` line as it would have to be for `origin` to be reached, ready to paste.
     pub(crate) fn line_with(&self, origin: &str) -> String {
         let entries: Vec<&str> = self.allow.iter().map(|(text, _)| text.as_str()).chain([origin]).collect();
@@ -265,6 +278,24 @@ mod tests {
     fn a_sidecar_is_never_trusted() {
         let sidecars = grants(&["http://ollama:11434"], &[("http://ollama:11434", "x", "y")]);
         assert!(!sidecars.expect("grants").is_trusted() && !Grants::none().is_trusted());
+    }
+
+    #[test]
+    fn keys_are_what_variables_held_and_what_is_a_key_by_its_name() {
+        for (name, template, expected) in [
+            ("authorization", "Bearer ${KEY}", &["sk-1", "sk-1"][..]),
+            ("x-mine", "${KEY}", &["sk-1", "sk-1"]),
+            ("x-api-key", "sk-3", &["sk-3"]),
+            ("authorization", "Bearer sk-3", &["sk-3"]),
+            ("anthropic-version", "2023-06-01", &[]),
+        ] {
+            let grants = grants(&["https://a.com"], &[("https://a.com", name, template)]).expect("grants");
+            let keys: Vec<_> = grants.keys().map(|key| std::str::from_utf8(key).expect("text")).collect();
+            assert_eq!(keys, expected, "{name}: {template}");
+        }
+        let headers = BTreeMap::from([("x-mine".to_owned(), "sk-4".to_owned())]);
+        let trusted = Grants::trusted("https://a.com", &headers).expect("grants");
+        assert_eq!(trusted.keys().collect::<Vec<_>>(), [b"sk-4"], "who runs the host adds no versions");
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub struct Injected<'a> {
     pub name: String,
     /// The value itself.
     pub value: &'a str,
-    /// Whether it is in the sidecar as it is, without a variable: a header such as a version, and seldom a secret.
+    /// Whether it is in the sidecar as it is, without a variable, and its header is none that holds a key: a version, or the
+    /// like.
     pub plain: bool,
 }
 
@@ -95,7 +96,7 @@ impl Injection {
             Some(Injected {
                 name: format!("{name} of {}", self.text),
                 value,
-                plain: secret.variables.is_empty(),
+                plain: secret.variables.is_empty() && !rookery_cassettes::is_key(name.as_str()),
             })
         })
     }

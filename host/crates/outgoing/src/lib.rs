@@ -6,8 +6,10 @@
 //! and [`Caller::send`] is the only function here that opens a connection.
 //!
 //! Promises: nothing is sent that no entry allows, and nothing reaches an address that is not public unless an
-//! entry names that address itself, or who runs the host vouches for the name ([`Grants::trusted`]). Neither a guest nor a log sees an injected value. Redirects are answers
-//! like any other, proxies named by the environment are not used. Bodies are streamed both ways.
+//! entry names that address itself, or who runs the host vouches for the name ([`Grants::trusted`]). Neither a guest nor a
+//! log sees an injected value. Redirects are answers like any other, proxies named by the environment are not used. Bodies
+//! are streamed both ways. Requests may be recorded, or answered from what was recorded (see `rookery_cassettes`); what is
+//! granted is the same then.
 //! Bounded by: a number of open requests per plugin, what is read of a response ahead of its guest, and a time for
 //! connecting, for the first byte and between bytes.
 //! Ends when: the run's token is cancelled; then its requests end too, whether or not somebody waits on them.
@@ -22,6 +24,8 @@ mod grants;
 mod headers;
 mod host;
 mod inject;
+mod record;
+mod replay;
 mod resolve;
 mod response;
 mod target;

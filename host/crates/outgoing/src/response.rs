@@ -12,12 +12,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use rookery_cassettes::{Take, WeakTake};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::ahead::Ahead;
 use crate::body::Place;
 use crate::error::SendError;
+use crate::record;
 
 /// A response's body. Dropping it ends the response, and its connection where it has one for itself.
 pub struct ResponseBody(State);
@@ -33,6 +35,8 @@ struct Open {
     left: SizeHint,
     between: Duration,
     silent: Option<Pin<Box<Sleep>>>,
+    /// Where the silence is noted, which nobody below sees. Weak, because a guest may keep a response that has ended.
+    take: Option<WeakTake>,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
@@ -50,8 +54,17 @@ impl ResponseBody {
             ahead: Ahead::new(body, ended.clone(), place),
             between,
             silent: None,
+            take: None,
             ended: Box::pin(ended.cancelled_owned()),
         }))
+    }
+
+    /// The same body, whose silence is noted too.
+    pub(crate) fn noted(mut self, take: Option<&Take>) -> ResponseBody {
+        if let State::Open(open) = &mut self.0 {
+            open.take = take.map(Take::downgrade);
+        }
+        self
     }
 }
 
@@ -102,7 +115,10 @@ impl Open {
         // Counted from here and not from the last frame: the time a guest does not read is its own.
         let between = self.between;
         let silent = self.silent.get_or_insert_with(|| Box::pin(sleep(between)));
-        silent.as_mut().poll(cx).map(|()| Some(Err(SendError::BetweenBytesTimeout(between))))
+        ready!(silent.as_mut().poll(cx));
+        let error = SendError::BetweenBytesTimeout(between);
+        record::note_failure(self.take.as_ref().and_then(WeakTake::upgrade).as_ref(), &error);
+        Poll::Ready(Some(Err(error)))
     }
 }
 

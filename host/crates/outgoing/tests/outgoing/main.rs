@@ -2,6 +2,7 @@
 //!
 //! Each server is reached by an entry that names loopback itself, so nothing is switched off for the tests.
 
+mod cassettes;
 mod ending;
 mod refusing;
 mod secure;
