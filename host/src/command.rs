@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rookery_agents::Limits;
+use rookery_cassettes::Cassettes;
 use rookery_core::{ByteSize, Span};
 use rookery_engine::EngineError;
 use rookery_http::Token;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::terminal::Terminal;
-use crate::{Admin, Config, Host, Keeping, LockError, agents, ask, dev};
+use crate::{Admin, Config, Host, Keeping, LockError, agents, ask, cassettes, dev};
 
 /// Hosts agents written as WebAssembly components.
 #[derive(Debug, Parser)]
@@ -58,6 +59,8 @@ enum Verb {
         /// How long the practice model waits between two tokens
         #[arg(long, value_name = "SPAN", default_value = "30ms")]
         practice_delay: Span,
+        #[command(flatten)]
+        cassettes: cassettes::Options,
     },
     /// Send a prompt to an agent, and write the answer as it comes
     Prompt(ask::Prompt),
@@ -202,15 +205,17 @@ fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         match command.verb {
             Verb::Serve { folder, serving } => {
-                serve(folder, serving, threads, terminal).await.map(|()| ExitCode::SUCCESS)
+                serve(folder, serving, None, threads, terminal).await.map(|()| ExitCode::SUCCESS)
             }
-            Verb::Dev { folder, serving, practice_listen, practice_delay } => {
-                // First, so that a port which is taken is said before minutes of building.
+            Verb::Dev { folder, serving, practice_listen, practice_delay, cassettes } => {
+                // First, so that a port which is taken, or a cassette that is malformed, is said before minutes of
+                // building.
+                let cassettes = cassettes.open(terminal)?;
                 let practice = practice(practice_listen, practice_delay, CancellationToken::new()).await?;
                 let (building, shown) = (folder.clone(), terminal.clone());
                 let built = tokio::task::spawn_blocking(move || dev::build(&building, &shown)).await??;
                 terminal.answer(&format!("practice model on http://{}/v1", practice.address));
-                serve(built, serving, threads, terminal).await.map(|()| ExitCode::SUCCESS)
+                serve(built, serving, cassettes, threads, terminal).await.map(|()| ExitCode::SUCCESS)
             }
             Verb::PracticeModel { listen, delay } => {
                 let stop = CancellationToken::new();
@@ -231,12 +236,14 @@ fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<ExitCode> {
 async fn serve(
     folder: PathBuf,
     serving: Serving,
+    cassettes: Option<Cassettes>,
     threads: usize,
     terminal: &Arc<Terminal>,
 ) -> anyhow::Result<()> {
     let drain = serving.drain.0;
     let shown = terminal.clone();
-    let host = Host::start(config(&folder, serving, threads), move |loading| shown.loading(&loading)).await;
+    let config = config(&folder, serving, cassettes.clone(), threads);
+    let host = Host::start(config, move |loading| shown.loading(&loading)).await;
     let host = host.map_err(hinted)?;
     terminal.rest();
     let served: Vec<_> = host.directory().plugins().map(|(name, _)| name.to_string()).collect();
@@ -252,7 +259,11 @@ async fn serve(
     terminal.answer(&format!("listening on http://{address}"));
 
     interrupted().await?;
-    drain_until_interrupted(host, drain, terminal).await
+    drain_until_interrupted(host, drain, terminal).await?;
+    if let Some(cassettes) = &cassettes {
+        cassettes::settle(cassettes, terminal).await;
+    }
+    Ok(())
 }
 
 /// Drains; a second ctrl-c stops at once.
@@ -290,7 +301,12 @@ fn keeping(serving: &Serving) -> Option<Keeping> {
     matches!(serving.keep, Switch::On).then_some(Keeping { settings, strict: serving.strict })
 }
 
-fn config(folder: &std::path::Path, serving: Serving, threads: usize) -> Config {
+fn config(
+    folder: &std::path::Path,
+    serving: Serving,
+    cassettes: Option<Cassettes>,
+    threads: usize,
+) -> Config {
     let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
     let runs = keeping(&serving);
     Config {
@@ -312,7 +328,10 @@ fn config(folder: &std::path::Path, serving: Serving, threads: usize) -> Config 
             max_connections: serving.max_connections,
             ..rookery_http::Settings::default()
         },
-        outgoing: rookery_outgoing::ClientSettings::default(),
+        outgoing: rookery_outgoing::ClientSettings {
+            cassettes,
+            ..rookery_outgoing::ClientSettings::default()
+        },
         environment: Arc::new(|name| std::env::var(name).ok()),
         threads,
     }

@@ -3,6 +3,7 @@
 mod admin;
 mod agents;
 mod ask;
+mod cassettes;
 pub mod command;
 mod dev;
 mod host;

@@ -162,3 +162,50 @@ impl HttpBody for Replayed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::mem::discriminant;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use rookery_cassettes::{Recording, Secrets};
+
+    use super::*;
+    use crate::record::note_failure;
+
+    #[tokio::test]
+    async fn a_failure_that_was_recorded_is_the_same_failure() {
+        let host = || "a.example".to_owned();
+        let source = || BoxError::from("cause");
+        let failures = [
+            SendError::DnsTimeout { host: host() },
+            SendError::Dns { host: host(), source: io::Error::other("cause") },
+            SendError::AddressDenied { host: host(), address: IpAddr::V4(Ipv4Addr::LOCALHOST) },
+            SendError::ConnectTimeout,
+            SendError::ConnectionRefused,
+            SendError::Unreachable(source()),
+            SendError::TlsCertificate(source()),
+            SendError::Tls(source()),
+            SendError::FirstByteTimeout,
+            SendError::BetweenBytesTimeout(Duration::ZERO),
+            SendError::ConnectionClosed(source()),
+            SendError::Protocol(source()),
+        ];
+        let folder = tempfile::tempdir().expect("a folder");
+        let recording = Recording::begin(folder.path()).expect("an empty folder");
+        let request = |at: usize| Request::get(format!("http://a.example/{at}")).body(Body::default());
+        for (at, failure) in failures.iter().enumerate() {
+            let (head, _) = request(at).expect("a request").into_parts();
+            let take = recording.take("chat/alice", &head, Secrets::default()).await;
+            note_failure(take.as_ref(), failure);
+        }
+        recording.settled().await;
+        let cassettes = Replaying::open(folder.path(), Speed::Instant).expect("cassettes");
+        for (at, failure) in failures.iter().enumerate() {
+            let request = request(at).expect("a request");
+            let again = answer(&cassettes, "chat/alice", request).await.err().expect("a failure");
+            assert_eq!(discriminant(&again), discriminant(failure), "{again:?}");
+            assert_eq!(again.to_string(), failure.to_string());
+        }
+    }
+}
