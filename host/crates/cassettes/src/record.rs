@@ -3,7 +3,8 @@
 //! Promises: a folder that has cassettes is not recorded into. What is noted is copied, never held, so that no
 //! connection and no guest waits for the disk; an exchange is written however it ends.
 //! Bounded by: [`OPEN`] exchanges that are open or not yet written, where one more waits to be sent; and [`MEMORY`] for
-//! what they hold, where one that needs more is marked as too large.
+//! what they hold, where one that needs more is marked as too large. On disk by as much as a replay reads; what would be
+//! more is lost, and counted.
 //! Ends when: the last handle and the last take are dropped.
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,22 @@ const EXCHANGE: usize = 4 * BODY_LIMIT;
 /// What a frame or a header costs besides its bytes.
 const EACH: usize = 64;
 
+/// What a recording may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) open: u32,
+    pub(crate) memory: usize,
+    /// How many bytes a cassette may have, and all together.
+    pub(crate) file: u64,
+    pub(crate) folder: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds { open: OPEN, memory: MEMORY, file: replay::FILE, folder: replay::FOLDER }
+    }
+}
+
 /// A folder that is being recorded into. Cheap to clone.
 #[derive(Clone)]
 pub struct Recording(Arc<Shared>);
@@ -63,23 +80,23 @@ impl Recording {
     /// [`CassetteError::Taken`] where there are cassettes already: a recording is one folder, and what was recorded
     /// before may be the only proof of what a provider once said. Or the disk.
     pub fn begin(folder: &Path) -> Result<Recording, CassetteError> {
-        Recording::bounded(folder, OPEN, MEMORY)
+        Recording::bounded(folder, Bounds::default())
     }
 
-    pub(crate) fn bounded(folder: &Path, open: u32, memory: usize) -> Result<Recording, CassetteError> {
+    pub(crate) fn bounded(folder: &Path, bounds: Bounds) -> Result<Recording, CassetteError> {
         std::fs::create_dir_all(folder).map_err(CassetteError::io(folder))?;
         if let Some(found) = replay::cassettes(folder)?.into_iter().next() {
             return Err(CassetteError::Taken { folder: folder.to_owned(), found });
         }
-        let (writer, jobs) = sync_channel(open as usize);
+        let (writer, jobs) = sync_channel(bounds.open as usize);
         let lost = Arc::new(AtomicU64::new(0));
-        writer::start(folder.to_owned(), jobs, lost.clone()).map_err(CassetteError::io(folder))?;
+        writer::start(folder.to_owned(), jobs, lost.clone(), bounds).map_err(CassetteError::io(folder))?;
         Ok(Recording(Arc::new(Shared {
             folder: folder.to_owned(),
             begun: Instant::now(),
-            places: open,
-            open: Arc::new(Semaphore::new(open as usize)),
-            memory: Arc::new(AtomicUsize::new(memory)),
+            places: bounds.open,
+            open: Arc::new(Semaphore::new(bounds.open as usize)),
+            memory: Arc::new(AtomicUsize::new(bounds.memory)),
             lost,
             writer,
         })))

@@ -20,10 +20,10 @@ use crate::read::{Found, read};
 use crate::{BODY_LIMIT, clean, json, names};
 
 /// A cassette of a long conversation has some MiB; with pictures in it ten times as much.
-const FILE: u64 = 256 * 1024 * 1024;
+pub(crate) const FILE: u64 = 256 * 1024 * 1024;
 
 /// All of a folder together.
-const FOLDER: u64 = 1024 * 1024 * 1024;
+pub(crate) const FOLDER: u64 = 1024 * 1024 * 1024;
 
 /// When a replayed response comes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

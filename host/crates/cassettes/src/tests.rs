@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, request, response}
 use tempfile::TempDir;
 use tokio::time::advance;
 
+use crate::record::Bounds;
 use crate::{BODY_LIMIT, CassetteError, Ended, Exchange, Recording, Replaying, Secrets, Speed};
 
 const URL: &str = "https://api.example.com/v1/chat?alt=sse";
@@ -392,17 +393,19 @@ async fn a_body_that_is_too_large_is_marked_and_not_answered() {
 #[tokio::test]
 async fn what_does_not_fit_into_memory_is_marked_and_frees_what_it_held() {
     let folder = TempDir::new().unwrap();
-    let recording = Recording::bounded(folder.path(), 8, 10_000).unwrap();
+    let recording =
+        Recording::bounded(folder.path(), Bounds { memory: 10_000, ..Bounds::default() }).unwrap();
     let take = async |url: &str| {
         let take = recording.take("chat/alice", &asked("GET", url, &[]), Secrets::default()).await.unwrap();
         take.head(&head(&[]));
         take
     };
     let (first, second) = (take("https://a.example/1").await, take("https://a.example/2").await);
-    first.received(&[b'x'; 6000]);
-    second.received(&[b'x'; 6000]);
+    first.received(&[b'x'; 4000]);
+    second.received(&[b'x'; 4000]);
+    second.received(&[b'x'; 4000]);
     second.received(b"more");
-    first.received(&[b'x'; 3000]);
+    first.received(&[b'x'; 5000]);
     for take in [first, second] {
         take.ended(Ended::Whole, "");
     }
@@ -423,9 +426,29 @@ async fn what_does_not_fit_into_memory_is_marked_and_frees_what_it_held() {
 }
 
 #[tokio::test]
+async fn no_more_is_written_than_a_replay_reads() {
+    for bounds in [
+        Bounds { file: 1500, folder: 10_000, ..Bounds::default() },
+        Bounds { file: 10_000, folder: 1500, ..Bounds::default() },
+    ] {
+        let folder = TempDir::new().unwrap();
+        let recording = Recording::bounded(folder.path(), bounds).unwrap();
+        for length in [500, 1000, 200] {
+            note(&recording, URL, "", &"x".repeat(length)).await;
+        }
+        assert_eq!(settled(&recording).await, 1);
+        let cassettes = replaying(&folder);
+        for length in [500, 200] {
+            let answered = cassettes.answer("chat/alice", &Method::POST, URL, b"").unwrap();
+            assert_eq!(data(&answered).len(), length, "what fits is whole");
+        }
+    }
+}
+
+#[tokio::test]
 async fn one_exchange_too_many_waits_until_another_is_written() {
     let folder = TempDir::new().unwrap();
-    let recording = Recording::bounded(folder.path(), 1, 10_000).unwrap();
+    let recording = Recording::bounded(folder.path(), Bounds { open: 1, ..Bounds::default() }).unwrap();
     let request = asked("GET", URL, &[]);
     let first = recording.take("chat/alice", &request, Secrets::default()).await.unwrap();
     let mut second = std::pin::pin!(recording.take("chat/alice", &request, Secrets::default()));

@@ -4,7 +4,7 @@
 //! What cannot be written is counted and logged, once each.
 //! Ends when: no recording and no take is left that could give it work.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use std::thread;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::exchange::{Ended, Exchange};
-use crate::record::Spent;
+use crate::record::{Bounds, Spent};
 use crate::secrets::Secrets;
 use crate::write;
 
@@ -33,13 +33,18 @@ pub(crate) struct Job {
     pub(crate) _open: Option<OwnedSemaphorePermit>,
 }
 
-pub(crate) fn start(folder: PathBuf, jobs: Receiver<Job>, lost: Arc<AtomicU64>) -> io::Result<()> {
+pub(crate) fn start(
+    folder: PathBuf,
+    jobs: Receiver<Job>,
+    lost: Arc<AtomicU64>,
+    bounds: Bounds,
+) -> io::Result<()> {
     let write = move || {
-        let mut made = HashSet::new();
+        let mut written = Written { bounds, files: HashMap::new(), bytes: 0 };
         for mut job in jobs {
             job.mask();
             let path = folder.join(&job.file);
-            if let Err(error) = append(&path, &job, &mut made) {
+            if let Err(error) = written.append(&path, &job) {
                 lost.fetch_add(1, Ordering::Relaxed);
                 let (agent, path) = (&job.agent, path.display());
                 tracing::error!(agent, %path, %error, "a request could not be recorded");
@@ -68,16 +73,31 @@ impl Job {
     }
 }
 
-fn append(path: &Path, job: &Job, made: &mut HashSet<PathBuf>) -> io::Result<()> {
-    let is_new = !made.contains(path);
-    let mut file = if is_new {
-        path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        OpenOptions::new().write(true).create_new(true).open(path)?
-    } else {
-        OpenOptions::new().append(true).open(path)?
-    };
-    made.insert(path.to_owned());
-    let mut text = if is_new { write::opening(&job.agent) } else { String::new() };
-    text.push_str(&job.exchange.to_string());
-    file.write_all(text.as_bytes())
+/// What this recording has made.
+struct Written {
+    bounds: Bounds,
+    /// How many bytes each cassette has.
+    files: HashMap<PathBuf, u64>,
+    bytes: u64,
+}
+
+impl Written {
+    fn append(&mut self, path: &Path, job: &Job) -> io::Result<()> {
+        let known = self.files.get(path).copied();
+        let mut text = if known.is_some() { String::new() } else { write::opening(&job.agent) };
+        text.push_str(&job.exchange.to_string());
+        let (length, before) = (text.len() as u64, known.unwrap_or(0));
+        if before + length > self.bounds.file || self.bytes + length > self.bounds.folder {
+            return Err(io::Error::other("there is more in the recording than a replay would read"));
+        }
+        let mut file = if known.is_some() {
+            OpenOptions::new().append(true).open(path)?
+        } else {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            OpenOptions::new().write(true).create_new(true).open(path)?
+        };
+        self.files.insert(path.to_owned(), before + length);
+        self.bytes += length;
+        file.write_all(text.as_bytes())
+    }
 }

@@ -5,11 +5,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
+use rookery_cassettes::Take;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -25,12 +26,18 @@ pub(crate) type Place = Arc<OwnedSemaphorePermit>;
 pub(crate) struct Upload {
     body: Body,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    take: Option<Take>,
     _place: Place,
 }
 
 impl Upload {
     pub(crate) fn new(body: Body, ended: CancellationToken, place: Place) -> Upload {
-        Upload { body, ended: Box::pin(ended.cancelled_owned()), _place: place }
+        Upload { body, ended: Box::pin(ended.cancelled_owned()), take: None, _place: place }
+    }
+
+    /// The same body, which is noted as it is sent.
+    pub(crate) fn noted(self, take: Option<Take>) -> Upload {
+        Upload { take, ..self }
     }
 }
 
@@ -45,7 +52,11 @@ impl HttpBody for Upload {
         if self.ended.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Some(Err(SendError::Cancelled.into())));
         }
-        Pin::new(&mut self.body).poll_frame(cx)
+        let item = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let (Some(take), Some(Ok(frame))) = (&self.take, &item) {
+            frame.data_ref().iter().for_each(|data| take.sent(data));
+        }
+        Poll::Ready(item)
     }
 
     fn is_end_stream(&self) -> bool {

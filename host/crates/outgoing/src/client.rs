@@ -213,7 +213,7 @@ impl Caller {
             Some(Cassettes::Replaying(cassettes)) => {
                 let answer = replay::answer(cassettes, &self.agent, request);
                 let answer = timeouts::head(ready(()), answer, timeouts, &ended).await;
-                let answer = answer.inspect_err(|error| self.log_not_recorded(error))?;
+                let answer = answer.inspect_err(|error| replay::log(&self.agent, error))?;
                 return Ok(answer.map(|body| ResponseBody::new(body, timeouts.between_bytes, ended, place)));
             }
             Some(Cassettes::Recording(recording)) => {
@@ -225,7 +225,7 @@ impl Caller {
             }
         };
         plugin.grants.inject(&target, request.headers_mut());
-        let upload = |body| Upload::new(body, ended.clone(), place.clone());
+        let upload = |body| Upload::new(body, ended.clone(), place.clone()).noted(take.clone());
         let mut request = request.map(upload);
 
         let mut connection = capture_connection(&mut request);
@@ -285,13 +285,6 @@ impl Caller {
             "refused a request that is not granted; to allow it, have `{line}` under [http] in {plugin}.toml"
         );
         SendError::Denied { url: target.to_string(), entry }
-    }
-
-    fn log_not_recorded(&self, error: &SendError) {
-        if let SendError::NotRecorded(missing) = error {
-            let (plugin, agent) = (&self.plugin.name, &*self.agent);
-            tracing::warn!(%plugin, agent, "{missing}");
-        }
     }
 
     fn log_refused_address(&self, target: &Target, error: &SendError) {

@@ -7,13 +7,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{Request, response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::BodyExt;
 use rookery_cassettes::{Ended, Recording, Secrets, Take};
 
 use crate::body::Body;
 use crate::error::SendError;
 
-/// Begins to note a request; what is noted of its body is noted when it is read.
+/// Begins to note a request; its body is noted as it is sent.
 pub(crate) async fn begin(
     recording: &Recording,
     agent: &str,
@@ -23,12 +22,7 @@ pub(crate) async fn begin(
     let (head, body) = request.into_parts();
     let take = recording.take(agent, &head, secrets).await;
     let take = take.ok_or(SendError::BadRequest("only what an agent sends can be recorded"))?;
-    let sent = take.clone();
-    let body = body.map_frame(move |frame| {
-        frame.data_ref().iter().for_each(|data| sent.sent(data));
-        frame
-    });
-    Ok((take, Request::from_parts(head, body.boxed_unsync())))
+    Ok((take, Request::from_parts(head, body)))
 }
 
 /// Notes why there is no response, or no more of it. That the run has ended, or the guest failed, is no answer of a

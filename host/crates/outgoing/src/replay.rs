@@ -58,12 +58,20 @@ pub(crate) async fn answer(
         // Of an empty body there was nothing to wait for.
         until: if recorded.frames.is_empty() && exchange.ended == Ended::Whole { 0 } else { recorded.until },
         cut: (exchange.ended == Ended::Cut).then(|| cassettes.cut(agent, &exchange)),
+        agent: agent.to_owned(),
         uri: head.uri,
         exchange,
         head: clock(Instant::now()),
         waits: None,
     };
     Ok(response.map(|()| body))
+}
+
+/// Says of a request that was not recorded what was.
+pub(crate) fn log(agent: &str, error: &SendError) {
+    if let SendError::NotRecorded(missing) = error {
+        tracing::warn!(agent, "{missing}");
+    }
 }
 
 /// What a request failed with when it was recorded, if it did.
@@ -107,6 +115,7 @@ pub(crate) struct Replayed {
     length: u64,
     until: u32,
     cut: Option<NotRecorded>,
+    agent: String,
     uri: Uri,
     exchange: Arc<Exchange>,
     /// When the head came; `None` where nothing is waited for.
@@ -118,7 +127,7 @@ impl Replayed {
     /// What it ends in after its last frame, if not in its end.
     fn failure(&mut self) -> Option<SendError> {
         match self.cut.take() {
-            Some(cut) => Some(cut.into()),
+            Some(cut) => Some(SendError::from(cut)).inspect(|cut| log(&self.agent, cut)),
             None => failure(&self.exchange, &self.uri),
         }
     }

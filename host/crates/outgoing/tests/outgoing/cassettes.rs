@@ -261,7 +261,7 @@ async fn a_request_that_was_not_recorded_is_one_line_that_says_what_was() {
     assert_eq!(refused.to_string(), expected);
     let lines: Vec<String> = log.text().lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 2, "one each: {lines:?}");
-    assert_eq!(lines[1], format!(" WARN {expected} plugin=chat agent=\"chat/alice\""));
+    assert_eq!(lines[1], format!(" WARN {expected} agent=\"chat/alice\""));
     assert_eq!(
         seen(send(&replaying, post(&format!("{origin}/echo"), "{\"a\":1}")).await).await.lines().last(),
         Some("{\"a\": 1}"),
@@ -426,11 +426,13 @@ async fn the_end_of_a_run_ends_a_recording_and_its_rest_is_an_error() {
     at_last(recording.settled()).await;
     assert_eq!(cassette(folder.path()).matches("ended = \"cut\"").count(), 2);
 
+    let (log, _guard) = Log::capture(Level::INFO);
     let replaying = replayed(folder.path(), &origin, Speed::Instant);
     let mut body = send(&replaying, get(&origin)).await.expect("a head").into_body();
     assert_eq!(body.frame().await.expect("a frame").expect("whole").into_data().expect("data"), "one");
     let cut = body.frame().await.expect("no end").expect_err("an error").to_string();
     assert!(cut.contains("is not whole in the cassette") && cut.contains("its run had ended"), "{cut}");
+    assert_eq!(log.text(), format!(" WARN {cut} agent=\"chat/alice\"\n"));
     assert!(matches!(send(&replaying, get(&origin)).await, Err(SendError::NotRecorded(_))));
 }
 
@@ -509,6 +511,28 @@ async fn an_upload_that_waits_for_its_answer_waits_until_its_time_is_over() {
     tokio::time::pause();
     let outcome = send(&replaying, Request::post(BY_HAND).body(body).expect("a request")).await;
     assert!(matches!(outcome, Err(SendError::FirstByteTimeout)));
+}
+
+#[tokio::test]
+async fn a_server_does_not_see_whether_it_is_recorded() {
+    let server = Server::start(async |request: Request<Incoming>| {
+        let (head, body) = request.into_parts();
+        let sent = body.collect().await.expect("a whole body").to_bytes();
+        Response::new(full(format!("{} {} {:?} {sent:?}", head.method, head.uri, head.headers)))
+    })
+    .await;
+    let origin = format!("http://127.0.0.1:{}", server.port);
+    let folder = TempDir::new().expect("a folder");
+    let granted = || grants(&[&origin], &[("x-mine", "${KEY}")]);
+    let recording = Recording::begin(folder.path()).expect("an empty folder");
+    let recorded = alice(granted(), Cassettes::Recording(recording.clone()));
+    let plain = Client::new(settings()).caller("chat", granted(), 8, AskedTimeouts::default());
+    for request in
+        [|origin: &str| get(origin), |origin: &str| post(origin, "hello"), |origin: &str| post(origin, "")]
+    {
+        let expected = text(send(&plain, request(&origin)).await.expect("an answer")).await;
+        assert_eq!(text(send(&recorded, request(&origin)).await.expect("an answer")).await, expected);
+    }
 }
 
 #[tokio::test]
