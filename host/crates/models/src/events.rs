@@ -212,7 +212,7 @@ mod tests {
         let half = vec![b'x'; EVENT_LIMIT / 2];
         assert_eq!(events(&[b"data: ", &half, &half]), Err(TooLong), "a line without an end");
         assert_eq!(
-            events(&[b"data: ", &half, b"\ndata: ", &half, b"\n\n"]),
+            events(&[b"data: ", &half, b"\ndata: ", &half, b"\ndata: x\n\n"]),
             Err(TooLong),
             "lines of an event"
         );

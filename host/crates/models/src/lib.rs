@@ -30,6 +30,8 @@ mod provider;
 mod reading;
 mod request;
 mod route;
+#[cfg(test)]
+mod tests;
 mod trying;
 
 pub use answer::Answer;

@@ -32,6 +32,8 @@ pub(crate) struct Reading {
     body: ResponseBytes,
     parser: Parser,
     silence: Duration,
+    /// Until the first delta another time is counted, by whoever waits for it.
+    begun: bool,
     silent: Option<Pin<Box<Sleep>>>,
     secrets: Vec<String>,
 }
@@ -54,7 +56,12 @@ impl Reading {
             }
             _ => Parser::new(provider.dialect, &provider.model, sent),
         };
-        Ok(Reading { body, parser, silence: provider.timeouts.silence, silent: None, secrets })
+        Ok(Reading { body, parser, silence: provider.timeouts.silence, begun: false, silent: None, secrets })
+    }
+
+    /// The first delta was there: from now on silence is counted.
+    pub(crate) fn has_begun(&mut self) {
+        self.begun = true;
     }
 
     /// Appends all deltas that have arrived. Ready with true after the last one; an error is not among them.
@@ -107,6 +114,9 @@ impl Reading {
     /// Counted from here and not from the last event: the time that nobody asks is the guest's.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let silence = self.silence;
+        if !self.begun {
+            return Poll::Pending;
+        }
         self.silent.get_or_insert_with(|| Box::pin(sleep(silence))).as_mut().poll(cx)
     }
 

@@ -110,7 +110,8 @@ impl Route {
         let timeouts = AskedTimeouts {
             connect: Some(times.connect),
             first_byte: Some(times.first_token),
-            between_bytes: Some(times.silence),
+            // What silence is, is judged by the answer's events. This is for the time before the first one too.
+            between_bytes: Some(times.silence.max(times.first_token)),
         };
         let caller = client.caller(plugin, grants, open_requests, timeouts);
         Ok(Route::through(provider, secrets, Box::new(caller)))
@@ -154,10 +155,17 @@ impl Route {
         let mut reading = Reading::new(&self.provider, &head.headers, body, sent, secrets)?;
         let mut deltas = Vec::new();
         while deltas.is_empty() {
-            if poll_fn(|cx| reading.poll(cx, &mut deltas)).await? {
-                return Ok(Heard { deltas, reading: None });
+            match poll_fn(|cx| reading.poll(cx, &mut deltas)).await {
+                Ok(false) => {}
+                Ok(true) => return Ok(Heard { deltas, reading: None }),
+                Err(failure) if deltas.is_empty() => return Err(failure),
+                Err(failure) => {
+                    reading.fail(failure.error, &mut deltas); // Words have been heard already.
+                    return Ok(Heard { deltas, reading: None });
+                }
             }
         }
+        reading.has_begun();
         Ok(Heard { deltas, reading: Some(reading) })
     }
 
