@@ -23,10 +23,13 @@ pub struct Granted {
     plugin: Arc<Plugin>,
 }
 
+/// A model's providers, in their order.
+type Routes = Arc<[Arc<Route>]>;
+
 pub(crate) struct Plugin {
     pub(crate) name: String,
     pub(crate) default: Option<ModelName>,
-    pub(crate) models: BTreeMap<ModelName, Arc<[Arc<Route>]>>,
+    pub(crate) models: BTreeMap<ModelName, Routes>,
     pub(crate) chance: Chance,
 }
 
@@ -74,11 +77,15 @@ impl Granted {
         let body = first.write(&asked)?;
         let (name, routes, agent) = (name.clone(), routes.clone(), self.agent.clone());
         let chance = self.plugin.chance;
+        // Only another provider needs more than what the first one is sent.
+        let asked = (routes.len() > 1).then_some(asked);
         Ok(Answer::ask(async move {
-            let first = routes.first();
             let attempt = |route: Arc<Route>| {
-                let is_first = first.is_some_and(|first| Arc::ptr_eq(first, &route));
-                let body = if is_first { Ok(body.clone()) } else { route.write(&asked) };
+                let is_first = routes.first().is_some_and(|first| Arc::ptr_eq(first, &route));
+                let body = match &asked {
+                    Some(asked) if !is_first => route.write(asked),
+                    _ => Ok(body.clone()),
+                };
                 let (agent, ended) = (agent.clone(), ended.clone());
                 async move {
                     let body = body.map_err(|error| Failure::new(error, Then::Next))?;
@@ -119,7 +126,7 @@ impl Granted {
         })
     }
 
-    fn find(&self, model: Option<&str>) -> Result<(&ModelName, &Arc<[Arc<Route>]>), Error> {
+    fn find(&self, model: Option<&str>) -> Result<(&ModelName, &Routes), Error> {
         let Some(name) = model.or(self.plugin.default.as_ref().map(ModelName::as_str)) else {
             return Err(Error::NotGranted(format!(
                 "no model is named, and `{}` has no default one; {}",

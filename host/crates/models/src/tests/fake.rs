@@ -23,9 +23,12 @@ use crate::{Answer, Delta, Dialect, Error, Granted, Message, Part, Provider, Usa
 /// What a provider does when it is asked.
 pub(super) struct Play {
     after: Duration,
-    response: Result<(u16, Vec<(&'static str, String)>), SendError>,
+    response: Result<Head, SendError>,
     frames: Vec<(Duration, Frames)>,
 }
+
+/// Status and headers.
+type Head = (u16, Vec<(&'static str, String)>);
 
 enum Frames {
     Data(Bytes),
