@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rookery_models::{
-    Assembly, ConfigError, Dialect, Error, Granted, Key, Message, ModelName, Models, Part, Provider, Request,
-    Whole,
+    Answer, Assembly, ConfigError, Dialect, Error, Granted, Key, Message, ModelName, Models, Part, Provider,
+    Reason, Request, Whole,
 };
 use rookery_outgoing::{Client, ClientSettings};
 use rookery_practice::Settings;
@@ -54,7 +55,10 @@ async fn granted() -> Granted {
 async fn ask(granted: &Granted, prompt: &str) -> Result<Whole, Error> {
     let messages = vec![Message::User(vec![Part::Text(prompt.into())])];
     let request = Request { messages, tools: vec![], settings: vec![] };
-    let mut answer = granted.chat(None, request, CancellationToken::new())?;
+    assembled(granted.chat(None, request, CancellationToken::new())?).await
+}
+
+async fn assembled(mut answer: Answer) -> Result<Whole, Error> {
     let mut assembly = Assembly::default();
     while let Some(deltas) = answer.next().await {
         deltas.iter().for_each(|delta| assembly.push(delta));
@@ -85,6 +89,84 @@ async fn the_practice_model_fails_as_it_is_told() {
         assert!(error.to_string().contains(expected), "{prompt}: {error}");
         assert_eq!(matches!(error, Error::Rejected(_)), prompt == "/fail 400", "{prompt}");
     }
+}
+
+#[tokio::test]
+async fn both_dialects_say_the_same_with_thoughts_tools_and_usage() {
+    let url = practice().await;
+    let mut wholes = Vec::new();
+    for dialect in [Dialect::OpenAi, Dialect::Anthropic] {
+        let models = models(vec![("fast", vec![with_key(dialect, &format!("{url}/v1"))])]).expect("models");
+        let granted = models.grant("chat", Some("fast"), &[], 8).expect("a grant");
+        let mut whole =
+            ask(&granted, r#"/think 3 /tokens 2 /tool add {"x":1} /tool now {}"#).await.expect("whole");
+        let messages = vec![
+            Message::User(vec![Part::Text(r#"/tool add {"x":1}"#.into())]),
+            Message::Assistant(whole.message.clone()),
+            Message::Tool { id: "call_1_1".into(), content: "2".into(), is_error: false },
+            Message::Tool { id: "call_1_2".into(), content: "noon".into(), is_error: true },
+        ];
+        let next = Request { messages, tools: vec![], settings: vec![] };
+        let next = granted.chat(None, next, CancellationToken::new()).expect("an answer");
+        assert_eq!(assembled(next).await.expect("whole").message.text, "The tool said: 2 and noon");
+
+        let state = whole.message.state.take();
+        assert_eq!(state.is_some(), dialect == Dialect::Anthropic, "{state:?}");
+        assert!(matches!(ask(&granted, "/fail 529").await, Err(Error::Unavailable(_))));
+        assert!(matches!(ask(&granted, "/fail 413").await, Err(Error::Rejected(_))));
+        wholes.push(whole);
+    }
+    assert_eq!(wholes[0], wholes[1]);
+    let Whole { message, reasoning, reason, usage } = &wholes[0];
+    assert_eq!((message.text.as_str(), reasoning.as_str()), ("t1 t2", "h1 h2 h3"));
+    let calls: Vec<_> =
+        message.tool_calls.iter().map(|call| (call.name.as_str(), call.arguments.as_str())).collect();
+    assert_eq!(calls, [("add", r#"{"x":1}"#), ("now", "{}")]);
+    assert_eq!((reason, usage.input_tokens, usage.output_tokens), (&Reason::ToolCalls, 10, 5));
+}
+
+#[tokio::test]
+async fn the_practice_model_embeds() {
+    let texts = vec!["hello".to_owned(), "hello there".to_owned()];
+    let embedded = granted().await.embed(None, texts, CancellationToken::new()).expect("begun").await;
+    let embedded = embedded.expect("vectors");
+    assert!(embedded.vectors.iter().all(|vector| vector.len() == 8) && embedded.vectors.len() == 2);
+    assert_eq!(embedded.usage.input_tokens, 3);
+}
+
+#[tokio::test]
+async fn one_connection_serves_one_answer_after_another() {
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let behind = practice().await.replace("http://", "");
+    tokio::spawn({
+        let accepted = accepted.clone();
+        async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::SeqCst);
+                let behind = behind.clone();
+                tokio::spawn(async move {
+                    let mut there = tokio::net::TcpStream::connect(behind).await.expect("the practice model");
+                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut there).await;
+                });
+            }
+        }
+    });
+    let provider = with_key(Dialect::OpenAi, &format!("http://127.0.0.1:{port}/v1"));
+    let granted = models(vec![("fast", vec![provider])]).expect("models");
+    let granted = granted.grant("chat", Some("fast"), &[], 1).expect("a grant");
+    for _ in 0..5 {
+        // With one open request at most, each has to let go of its place, and does so a moment after its end.
+        let answered = async {
+            while let Err(error) = ask(&granted, "/tokens 3").await {
+                assert!(error.to_string().contains("1 requests open already"), "{error}");
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), answered).await.expect("a free place");
+    }
+    assert_eq!(accepted.load(Ordering::SeqCst), 1);
 }
 
 /// A server that answers each request with all that it was sent, as an error.

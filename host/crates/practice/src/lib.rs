@@ -1,4 +1,5 @@
-//! A model to practise with: it answers as OpenAI's chat completions do, by rules that fit on one page.
+//! A model to practise with: it answers as OpenAI's chat completions and Anthropic's Messages do, by rules that fit on
+//! one page.
 //!
 //! Promises: the same request has the same answer, to the byte; every token is sent by itself, when its delay is
 //! over; what is asked for to go wrong goes wrong as it would with a real model, a cut connection included.
@@ -9,6 +10,8 @@
 //!
 #![doc = include_str!("rules.md")]
 
+mod anthropic;
+mod embeddings;
 mod rules;
 mod stream;
 mod wire;
@@ -21,7 +24,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::Listener;
@@ -98,6 +101,8 @@ pub fn router(settings: Settings) -> Router {
         .route("/", get(async || ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], RULES)))
         .route("/v1/models", get(async || wire::models()))
         .route("/v1/chat/completions", post(complete))
+        .route("/v1/embeddings", post(embeddings::embed))
+        .route("/v1/messages", post(anthropic::message))
         .fallback(async || Refusal::new(StatusCode::NOT_FOUND, "There is nothing at this path."))
         .method_not_allowed_fallback(async || {
             Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "This path does not have this method.")
@@ -111,45 +116,59 @@ async fn complete(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
-    let body = body.map_err(|rejection| Refusal::new(rejection.status(), rejection.body_text()))?;
-    let asked = Asked::parse(&body)?;
-    let authorization =
-        headers.get(header::AUTHORIZATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let asked = Asked::parse(&read(body)?)?;
+    let (answer, delay) = answer(&asked, headers.get(header::AUTHORIZATION), &settings)?;
+    if asked.stream {
+        let usage = asked.wants_usage().then(|| Usage::new(&asked, &answer));
+        return Ok(streamed(Chunks::new(&asked, usage), answer, delay));
+    }
+    whole(wire::completion(&asked, &answer), &answer, delay).await
+}
+
+fn read(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Refusal> {
+    body.map_err(|rejection| Refusal::new(rejection.status(), rejection.body_text()))
+}
+
+/// What the rules say, and the delay between its tokens.
+fn answer(
+    asked: &Asked,
+    authorization: Option<&HeaderValue>,
+    settings: &Settings,
+) -> Result<(Answer, Duration), Refusal> {
+    let authorization = authorization.map(|value| String::from_utf8_lossy(value.as_bytes()));
     let plan = rules::plan(&rules::Question {
         prompt: &asked.prompt(),
         messages: asked.messages.len(),
+        told: &asked.told(),
         authorization: authorization.as_deref(),
         most_tokens: asked.most_tokens(),
     });
-    let answer = match plan {
-        Plan::Fail(status) => return Err(Refusal::asked_for(status)),
-        Plan::Answer(answer) => answer,
-    };
-    let delay = answer.delay.unwrap_or(settings.delay);
-    if asked.stream { Ok(streamed(&asked, answer, delay)) } else { whole(&asked, answer, delay).await }
+    match plan {
+        Plan::Fail(status) => Err(Refusal::asked_for(status)),
+        Plan::Answer(answer) => {
+            let delay = answer.delay.unwrap_or(settings.delay);
+            Ok((answer, delay))
+        }
+    }
 }
 
-fn streamed(asked: &Asked, answer: Answer, delay: Duration) -> Response {
-    let usage = asked.wants_usage().then(|| Usage::new(asked, &answer));
-    let chunks = Chunks::new(asked, usage);
+fn streamed(wording: impl stream::Wording + 'static, answer: Answer, delay: Duration) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
-    (headers, Body::from_stream(stream::Events::new(chunks, answer, delay))).into_response()
+    (headers, Body::from_stream(stream::Events::new(wording, answer, delay))).into_response()
 }
 
-async fn whole(asked: &Asked, answer: Answer, delay: Duration) -> Result<Response, Refusal> {
+async fn whole(mut document: Vec<u8>, answer: &Answer, delay: Duration) -> Result<Response, Refusal> {
     let gaps = u32::try_from(answer.tokens.saturating_sub(1)).unwrap_or(u32::MAX);
     let wait = delay.saturating_mul(gaps);
     if !wait.is_zero() {
         tokio::time::sleep(wait).await;
     }
-    let finish_reason = match answer.ending {
-        Ending::Stop | Ending::Cut => "stop",
-        Ending::Length => "length",
+    match answer.ending {
+        Ending::Stop | Ending::Cut | Ending::Length => {}
         Ending::Error => return Err(Refusal::asked_for(StatusCode::INTERNAL_SERVER_ERROR)),
         // Ends with the connection: the client leaves, or the server stops.
         Ending::Stall => std::future::pending().await,
-    };
-    let mut document = wire::completion(asked, &answer, finish_reason);
+    }
     let headers = [(header::CONTENT_TYPE, "application/json")];
     if answer.ending == Ending::Cut {
         document.truncate(document.len() / 2);

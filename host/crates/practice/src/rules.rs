@@ -15,6 +15,8 @@ pub(crate) struct Question<'a> {
     pub(crate) prompt: &'a str,
     /// How many messages were sent.
     pub(crate) messages: usize,
+    /// What tools answered to that prompt.
+    pub(crate) told: &'a [String],
     /// The `Authorization` header.
     pub(crate) authorization: Option<&'a str>,
     /// The most tokens that the client wants.
@@ -29,20 +31,33 @@ pub(crate) enum Plan {
     Answer(Answer),
 }
 
-/// All of `text` is said, token by token, and then `ending` happens.
-#[derive(Debug, PartialEq)]
+/// All of `thoughts` is thought and all of `text` said, token by token, and then `ending` happens.
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Answer {
+    pub(crate) thoughts: String,
     pub(crate) text: String,
-    /// How many tokens `text` has.
+    /// Tools that are asked for, if all was said.
+    pub(crate) calls: Vec<Call>,
+    /// How many tokens `thoughts` and `text` have.
     pub(crate) tokens: usize,
     /// The delay that the prompt asks for.
     pub(crate) delay: Option<Duration>,
     pub(crate) ending: Ending,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A tool that an answer asks for.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Call {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// One JSON value.
+    pub(crate) arguments: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) enum Ending {
     /// All was said.
+    #[default]
     Stop,
     /// The client wanted no more tokens.
     Length,
@@ -63,11 +78,17 @@ pub(crate) fn plan(question: &Question<'_>) -> Plan {
     if let Some(status) = wishes.fail {
         return Plan::Fail(status);
     }
+    let mut calls = wishes.calls(question.messages);
     let mut text = match wishes.says {
+        Says::Text if !calls.is_empty() && !question.told.is_empty() => {
+            calls.clear(); // They were made and answered, and an agent that asks again is to come to an end.
+            format!("The tool said: {}", question.told.join(" and "))
+        }
+        Says::Text if wishes.text.is_empty() && !calls.is_empty() => String::new(),
         Says::Text if wishes.text.is_empty() => "You said nothing.".to_owned(),
         Says::Text => format!("You said: {}", wishes.text),
         Says::Exactly(text) => text.to_owned(),
-        Says::Tokens(count) => counted(count),
+        Says::Tokens(count) => counted("t", count),
         Says::History if question.messages == 1 => "This conversation has 1 message.".to_owned(),
         Says::History => format!("This conversation has {} messages.", question.messages),
         Says::Whoami => format!("authorization: {}", masked(question.authorization)),
@@ -82,7 +103,12 @@ pub(crate) fn plan(question: &Question<'_>) -> Plan {
         None if text.len() < whole => Ending::Length,
         None => Ending::Stop,
     };
-    Plan::Answer(Answer { text, tokens, delay: wishes.delay, ending })
+    if ending != Ending::Stop {
+        calls.clear();
+    }
+    let thoughts = counted("h", wishes.thoughts);
+    tokens += wishes.thoughts as usize;
+    Plan::Answer(Answer { thoughts, text, calls, tokens, delay: wishes.delay, ending })
 }
 
 /// The first token of a text that is not empty: a word with the space before it, or a piece of one.
@@ -109,11 +135,11 @@ fn keep(text: &mut String, most: usize) -> usize {
 }
 
 /// `t1 t2 t3 …`
-fn counted(count: u32) -> String {
+fn counted(letter: &str, count: u32) -> String {
     let mut text = String::new();
     for n in 1..=count {
         let space = if n == 1 { "" } else { " " };
-        let _ = write!(text, "{space}t{n}");
+        let _ = write!(text, "{space}{letter}{n}");
     }
     text
 }
@@ -134,6 +160,10 @@ fn masked(authorization: Option<&str>) -> String {
 struct Wishes<'a> {
     text: String,
     says: Says<'a>,
+    /// How many tokens are thought first.
+    thoughts: u32,
+    /// Names and arguments of tools.
+    tools: Vec<(&'a str, &'a str)>,
     delay: Option<Duration>,
     fail: Option<StatusCode>,
     /// The ending, and after how many tokens.
@@ -165,6 +195,16 @@ impl<'a> Wishes<'a> {
             };
         }
         wishes
+    }
+
+    /// The calls of the tools, each with an id of its own in the whole conversation.
+    fn calls(&self, messages: usize) -> Vec<Call> {
+        let call = |(n, (name, arguments)): (usize, &(&str, &str))| Call {
+            id: format!("call_{messages}_{n}"),
+            name: (*name).to_owned(),
+            arguments: (*arguments).to_owned(),
+        };
+        (1..).zip(&self.tools).map(call).collect()
     }
 
     /// If the word is a directive whose argument fits, notes what it wants and returns what follows it.
@@ -209,6 +249,17 @@ impl<'a> Wishes<'a> {
                 self.fail = StatusCode::from_u16(status.try_into().ok()?).ok();
                 after
             }
+            "/think" => {
+                let (count, after) = number(0, MOST_TOKENS)?;
+                self.thoughts = count;
+                after
+            }
+            "/tool" => {
+                let (_, name, after) = split_word(after)?;
+                let (arguments, after) = split_json(after)?;
+                self.tools.push((name, arguments));
+                after
+            }
             "/error" => end_after(Ending::Error)?,
             "/cut" => end_after(Ending::Cut)?,
             "/stall" => end_after(Ending::Stall)?,
@@ -225,12 +276,20 @@ fn split_word(text: &str) -> Option<(&str, &str, &str)> {
     Some((space, word, after))
 }
 
+/// The JSON value that a text begins with, and what stands after it.
+fn split_json(text: &str) -> Option<(&str, &str)> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<serde::de::IgnoredAny>();
+    values.next()?.ok()?;
+    let (value, after) = text.split_at(values.byte_offset());
+    (after.is_empty() || after.starts_with(char::is_whitespace)).then_some((value.trim(), after))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn question(prompt: &str) -> Question<'_> {
-        Question { prompt, messages: 3, authorization: None, most_tokens: None }
+        Question { prompt, messages: 3, told: &[], authorization: None, most_tokens: None }
     }
 
     fn answer(question: &Question<'_>) -> Answer {
@@ -292,9 +351,43 @@ mod tests {
                 tokens: tokens(text).len(),
                 delay: delay.map(Duration::from_millis),
                 ending,
+                ..Answer::default()
             };
             assert_eq!(answer, expected, "{prompt:?}");
         }
+    }
+
+    #[test]
+    fn tools_are_asked_for_after_what_is_said() {
+        for (prompt, text, calls) in [
+            (r#"/tool add {"x": [1, 2]}"#, "", &[("add", r#"{"x": [1, 2]}"#)][..]),
+            ("/tool a {} /tool b {}\nhi", "You said: hi", &[("a", "{}"), ("b", "{}")]),
+            ("/tool a {} /tokens 2", "t1 t2", &[("a", "{}")]),
+            ("/tool a {} /tokens 9 /cut 2", "t1 t2", &[]),
+            ("/tool a {", "You said: /tool a {", &[]),
+            ("/tool a {}x", "You said: /tool a {}x", &[]),
+            ("/tool a", "You said: /tool a", &[]),
+        ] {
+            let answer = answer(&question(prompt));
+            let made: Vec<_> =
+                answer.calls.iter().map(|call| (call.name.as_str(), call.arguments.as_str())).collect();
+            assert_eq!((answer.text.as_str(), &made[..]), (text, calls), "{prompt:?}");
+            assert!(answer.calls.iter().zip(1..).all(|(call, n)| call.id == format!("call_3_{n}")));
+        }
+    }
+
+    #[test]
+    fn what_tools_have_answered_is_repeated_and_not_asked_again() {
+        let told = ["3".to_owned(), "4".to_owned()];
+        let told = Question { told: &told, ..question("/tool add {}") };
+        let answer = answer(&told);
+        assert_eq!((answer.text.as_str(), answer.calls.len()), ("The tool said: 3 and 4", 0));
+    }
+
+    #[test]
+    fn thoughts_come_before_the_answer_and_are_counted_with_it() {
+        let answer = answer(&question("/think 3 /tokens 2"));
+        assert_eq!((answer.thoughts.as_str(), answer.text.as_str(), answer.tokens), ("h1 h2 h3", "t1 t2", 5));
     }
 
     #[test]
@@ -376,6 +469,8 @@ mod tests {
             "whoami",
             "delay MS",
             "fail STATUS",
+            "think N",
+            "tool NAME JSON",
             "error N",
             "cut N",
             "stall N",

@@ -9,27 +9,43 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use tokio::time::{Instant, Interval, MissedTickBehavior, Sleep, interval_at, sleep};
 
-use crate::rules::{Answer, Ending, first_token};
-use crate::wire::{Chunks, DONE, Refusal};
+use crate::rules::{Answer, Call, Ending, first_token};
 
 /// The server throws away what it has not written yet when a body fails. In this time it is written, so that the
 /// client does get the tokens before the cut.
 const LAST_WORDS: Duration = Duration::from_millis(10);
 
+/// How an answer is worded in a dialect, frame by frame and in this order.
+pub(crate) trait Wording: Send {
+    fn opening(&mut self) -> Bytes;
+
+    /// A token that is thought.
+    fn thought(&mut self, token: &str) -> Bytes;
+
+    /// A token that is said.
+    fn token(&mut self, token: &str) -> Bytes;
+
+    /// The end of an answer to which nothing happened, with the tools that it asks for.
+    fn finish(&mut self, calls: &[Call], ending: Ending) -> Vec<Bytes>;
+
+    /// The error that ends a stream.
+    fn failure(&self) -> Bytes;
+}
+
 /// One answer as Server-Sent Events.
 pub(crate) struct Events {
-    chunks: Chunks,
-    opening: Option<Bytes>,
-    text: String,
-    /// How much of the text has been said, in bytes.
+    wording: Box<dyn Wording>,
+    answer: Answer,
+    opened: bool,
+    /// How much of the thoughts and of the text has been told, in bytes.
+    thought: usize,
     said: usize,
     pace: Option<Interval>,
-    closing: std::vec::IntoIter<Bytes>,
+    closing: Option<std::vec::IntoIter<Bytes>>,
     then: Then,
 }
 
@@ -46,26 +62,48 @@ enum Then {
 pub(crate) struct Cut;
 
 impl Events {
-    pub(crate) fn new(chunks: Chunks, answer: Answer, delay: Duration) -> Self {
-        let finish = |reason| {
-            [Some(chunks.finish(reason)), chunks.usage(), Some(DONE)].into_iter().flatten().collect()
-        };
-        let (closing, then): (Vec<_>, _) = match answer.ending {
-            Ending::Stop => (finish("stop"), Then::End),
-            Ending::Length => (finish("length"), Then::End),
-            Ending::Error => (vec![Refusal::asked_for(StatusCode::INTERNAL_SERVER_ERROR).event()], Then::End),
-            Ending::Cut => (Vec::new(), Then::Cut(None)),
-            Ending::Stall => (Vec::new(), Then::Stall),
+    pub(crate) fn new(wording: impl Wording + 'static, answer: Answer, delay: Duration) -> Self {
+        let then = match answer.ending {
+            Ending::Stop | Ending::Length | Ending::Error => Then::End,
+            Ending::Cut => Then::Cut(None),
+            Ending::Stall => Then::Stall,
         };
         Self {
-            opening: Some(chunks.opening()),
-            chunks,
-            text: answer.text,
+            wording: Box::new(wording),
+            answer,
+            opened: false,
+            thought: 0,
             said: 0,
             pace: pace(delay),
-            closing: closing.into_iter(),
+            closing: None,
             then,
         }
+    }
+
+    fn is_told(&self) -> bool {
+        self.thought == self.answer.thoughts.len() && self.said == self.answer.text.len()
+    }
+
+    /// The next token's frame, if not all is told.
+    fn tell(&mut self) -> Bytes {
+        let thoughts = &self.answer.thoughts[self.thought..];
+        if !thoughts.is_empty() {
+            let token = first_token(thoughts);
+            self.thought += token.len();
+            return self.wording.thought(token);
+        }
+        let token = first_token(&self.answer.text[self.said..]);
+        self.said += token.len();
+        self.wording.token(token)
+    }
+
+    fn close(&mut self) -> std::vec::IntoIter<Bytes> {
+        let frames = match self.answer.ending {
+            ending @ (Ending::Stop | Ending::Length) => self.wording.finish(&self.answer.calls, ending),
+            Ending::Error => vec![self.wording.failure()],
+            Ending::Cut | Ending::Stall => Vec::new(),
+        };
+        frames.into_iter()
     }
 }
 
@@ -84,18 +122,20 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        if let Some(opening) = this.opening.take() {
-            return Poll::Ready(Some(Ok(opening)));
+        if !std::mem::replace(&mut this.opened, true) {
+            return Poll::Ready(Some(Ok(this.wording.opening())));
         }
-        if this.said < this.text.len() {
-            if let Some(pace) = this.pace.as_mut().filter(|_| this.said > 0) {
+        if !this.is_told() {
+            let is_first = this.thought + this.said == 0;
+            if let Some(pace) = this.pace.as_mut().filter(|_| !is_first) {
                 ready!(pace.poll_tick(context));
             }
-            let token = first_token(&this.text[this.said..]);
-            this.said += token.len();
-            return Poll::Ready(Some(Ok(this.chunks.token(token))));
+            return Poll::Ready(Some(Ok(this.tell())));
         }
-        if let Some(chunk) = this.closing.next() {
+        if this.closing.is_none() {
+            this.closing = Some(this.close());
+        }
+        if let Some(chunk) = this.closing.as_mut().and_then(Iterator::next) {
             return Poll::Ready(Some(Ok(chunk)));
         }
         match &mut this.then {
@@ -131,12 +171,12 @@ impl std::error::Error for Cut {}
 mod tests {
     use super::*;
     use crate::rules::{self, Plan, Question};
-    use crate::wire::Asked;
+    use crate::wire::{Asked, Chunks};
 
     fn events(prompt: &str, delay: Duration) -> Events {
         let body = serde_json::json!({"model": "m", "messages": [{"role": "user", "content": prompt}]});
         let asked = Asked::parse(body.to_string().as_bytes()).unwrap();
-        let question = Question { prompt, messages: 1, authorization: None, most_tokens: None };
+        let question = Question { prompt, messages: 1, told: &[], authorization: None, most_tokens: None };
         let Plan::Answer(answer) = rules::plan(&question) else { panic!("{prompt} has no answer") };
         let delay = answer.delay.unwrap_or(delay);
         Events::new(Chunks::new(&asked, None), answer, delay)

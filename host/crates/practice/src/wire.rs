@@ -10,19 +10,20 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::rules::Answer;
+use crate::rules::{Answer, Call, Ending};
+use crate::stream::Wording;
 
 /// When every answer was made: 14 November 2023. A real time would make each answer a different one.
 const CREATED: u64 = 1_700_000_000;
 
 /// The end of a stream that came to its end.
-pub(crate) const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
+const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 
 /// The body of a request, as far as the rules look at it.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Asked {
     #[serde(default)]
-    model: String,
+    pub(crate) model: String,
     #[serde(default)]
     pub(crate) messages: Vec<Message>,
     #[serde(default, deserialize_with = "or_default")]
@@ -100,6 +101,14 @@ impl Asked {
         Ok(asked)
     }
 
+    /// What tools answered after the last user message.
+    pub(crate) fn told(&self) -> Vec<String> {
+        let after = self.messages.iter().rev().take_while(|message| message.role != "user");
+        let mut told: Vec<_> = after.filter(|message| message.role == "tool").map(Message::text).collect();
+        told.reverse();
+        told
+    }
+
     /// Text of the last user message.
     pub(crate) fn prompt(&self) -> String {
         self.messages.iter().rfind(|message| message.role == "user").map(Message::text).unwrap_or_default()
@@ -113,21 +122,26 @@ impl Asked {
         self.stream_options.include_usage
     }
 
-    /// FNV-1a over roles and texts: the standard library's hashes may change with its version.
-    fn id(&self) -> String {
-        let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    pub(crate) fn id(&self) -> String {
+        format!("chatcmpl-{:016x}", self.hash())
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        let mut hash = Fnv::default();
         for message in &self.messages {
-            for byte in
-                [message.role.as_str(), "\0", &message.text(), "\0"].iter().flat_map(|part| part.bytes())
-            {
-                hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            for part in [message.role.as_str(), "\0", &message.text(), "\0"] {
+                hash.add(part);
             }
         }
-        format!("chatcmpl-{hash:016x}")
+        hash.0
     }
 }
 
 impl Message {
+    pub(crate) fn new(role: &str, text: String) -> Self {
+        Self { role: role.to_owned(), content: Content::Text(text) }
+    }
+
     fn text(&self) -> String {
         match &self.content {
             Content::Text(text) => text.clone(),
@@ -136,10 +150,27 @@ impl Message {
     }
 }
 
+/// FNV-1a: the standard library's hashes may change with its version.
+pub(crate) struct Fnv(pub(crate) u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    pub(crate) fn add(&mut self, text: &str) {
+        for byte in text.bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Usage {
-    prompt_tokens: usize,
-    completion_tokens: usize,
+    pub(crate) prompt_tokens: usize,
+    pub(crate) completion_tokens: usize,
     total_tokens: usize,
 }
 
@@ -172,22 +203,27 @@ impl Chunks {
         Self { head, tail, usage }
     }
 
-    pub(crate) fn opening(&self) -> Bytes {
-        self.chunk(&[br#"{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}"#])
-    }
-
-    pub(crate) fn token(&self, token: &str) -> Bytes {
-        let token = encoded(token);
-        self.chunk(&[br#"{"index":0,"delta":{"content":"#, token.as_bytes(), br#"},"finish_reason":null}"#])
-    }
-
-    pub(crate) fn finish(&self, reason: &str) -> Bytes {
-        self.chunk(&[br#"{"index":0,"delta":{},"finish_reason":""#, reason.as_bytes(), br#""}"#])
-    }
-
-    pub(crate) fn usage(&self) -> Option<Bytes> {
+    fn usage(&self) -> Option<Bytes> {
         let usage = encoded(&self.usage?);
         Some(format!("{}],\"usage\":{usage}}}\n\n", self.head).into())
+    }
+
+    /// A call as OpenAI sends it: its name first, and its arguments in pieces.
+    fn call(&self, index: usize, call: &Call) -> Vec<Bytes> {
+        let middle = call.arguments.floor_char_boundary(call.arguments.len() / 2);
+        let (begin, end) = call.arguments.split_at(middle);
+        let named = json!({ "index": index, "id": call.id, "type": "function", "function": { "name": call.name, "arguments": "" } });
+        let piece = |arguments: &str| json!({ "index": index, "function": { "arguments": arguments } });
+        [named, piece(begin), piece(end)]
+            .iter()
+            .map(|call| {
+                self.chunk(&[
+                    br#"{"index":0,"delta":{"tool_calls":["#,
+                    encoded(call).as_bytes(),
+                    br#"]},"finish_reason":null}"#,
+                ])
+            })
+            .collect()
     }
 
     fn chunk(&self, choice: &[&[u8]]) -> Bytes {
@@ -200,13 +236,59 @@ impl Chunks {
     }
 }
 
-fn encoded(value: &(impl Serialize + ?Sized)) -> String {
+impl Wording for Chunks {
+    fn opening(&mut self) -> Bytes {
+        self.chunk(&[br#"{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}"#])
+    }
+
+    fn thought(&mut self, token: &str) -> Bytes {
+        let token = encoded(token);
+        self.chunk(&[
+            br#"{"index":0,"delta":{"reasoning_content":"#,
+            token.as_bytes(),
+            br#"},"finish_reason":null}"#,
+        ])
+    }
+
+    fn token(&mut self, token: &str) -> Bytes {
+        let token = encoded(token);
+        self.chunk(&[br#"{"index":0,"delta":{"content":"#, token.as_bytes(), br#"},"finish_reason":null}"#])
+    }
+
+    fn finish(&mut self, calls: &[Call], ending: Ending) -> Vec<Bytes> {
+        let mut frames: Vec<_> =
+            calls.iter().enumerate().flat_map(|(index, call)| self.call(index, call)).collect();
+        let reason = finish_reason(calls, ending);
+        frames.push(self.chunk(&[
+            br#"{"index":0,"delta":{},"finish_reason":""#,
+            reason.as_bytes(),
+            br#""}"#,
+        ]));
+        frames.extend(self.usage());
+        frames.push(DONE);
+        frames
+    }
+
+    fn failure(&self) -> Bytes {
+        Refusal::asked_for(StatusCode::INTERNAL_SERVER_ERROR).event()
+    }
+}
+
+fn finish_reason(calls: &[Call], ending: Ending) -> &'static str {
+    match ending {
+        Ending::Length => "length",
+        _ if !calls.is_empty() => "tool_calls",
+        _ => "stop",
+    }
+}
+
+pub(crate) fn encoded(value: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(value).expect("strings and numbers can always be written as JSON")
 }
 
 /// An answer in one document.
-pub(crate) fn completion(asked: &Asked, answer: &Answer, finish_reason: &str) -> Vec<u8> {
-    let document = json!({
+pub(crate) fn completion(asked: &Asked, answer: &Answer) -> Vec<u8> {
+    let mut document = json!({
         "id": asked.id(),
         "object": "chat.completion",
         "created": CREATED,
@@ -215,10 +297,18 @@ pub(crate) fn completion(asked: &Asked, answer: &Answer, finish_reason: &str) ->
             "index": 0,
             "message": { "role": "assistant", "content": answer.text, "refusal": null },
             "logprobs": null,
-            "finish_reason": finish_reason,
+            "finish_reason": finish_reason(&answer.calls, answer.ending),
         }],
         "usage": Usage::new(asked, answer),
     });
+    let message = &mut document["choices"][0]["message"];
+    if !answer.thoughts.is_empty() {
+        message["reasoning_content"] = answer.thoughts.as_str().into();
+    }
+    if !answer.calls.is_empty() {
+        let call = |call: &Call| json!({ "id": call.id, "type": "function", "function": { "name": call.name, "arguments": call.arguments } });
+        message["tool_calls"] = answer.calls.iter().map(call).collect();
+    }
     document.to_string().into_bytes()
 }
 
@@ -231,8 +321,8 @@ pub(crate) fn models() -> Json<serde_json::Value> {
 /// An error as OpenAI words it.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    status: StatusCode,
-    message: String,
+    pub(crate) status: StatusCode,
+    pub(crate) message: String,
     param: Option<&'static str>,
 }
 

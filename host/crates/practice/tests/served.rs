@@ -393,3 +393,155 @@ async fn the_models_and_the_rules_can_be_read() {
     assert_eq!(page.header("content-type"), Some("text/plain; charset=utf-8"));
     assert!(page.frames.concat().contains("| `/tokens N` |"));
 }
+
+#[tokio::test]
+async fn thoughts_and_tools_are_worded_as_openai_words_them() {
+    let server = Server::start().await;
+    let prompt = r#"/think 2 /tokens 1 /tool add {"x":1}"#;
+    let response = server.ask_streaming(prompt).await;
+    let deltas: Vec<Value> = response
+        .frames
+        .iter()
+        .filter_map(|frame| serde_json::from_str::<Value>(frame.strip_prefix("data: ")?).ok())
+        .map(|chunk| chunk["choices"][0].clone())
+        .collect();
+    let delta = |delta: Value| json!({"index": 0, "delta": delta, "finish_reason": null});
+    let function = |function: Value| delta(json!({"tool_calls": [{"index": 0, "function": function}]}));
+    let named = json!({"index": 0, "id": "call_1_1", "type": "function", "function": {"name": "add", "arguments": ""}});
+    assert_eq!(
+        deltas,
+        [
+            delta(json!({"role": "assistant", "content": ""})),
+            delta(json!({"reasoning_content": "h1"})),
+            delta(json!({"reasoning_content": " h2"})),
+            delta(json!({"content": "t1"})),
+            delta(json!({"tool_calls": [named]})),
+            function(json!({"arguments": "{\"x"})),
+            function(json!({"arguments": "\":1}"})),
+            json!({"index": 0, "delta": {}, "finish_reason": "tool_calls"}),
+        ],
+    );
+    let message = &server.ask(prompt, json!({})).await.json()["choices"][0]["message"];
+    assert_eq!((&message["reasoning_content"], &message["content"]), (&json!("h1 h2"), &json!("t1")));
+    assert_eq!(message["tool_calls"][0]["function"], json!({"name": "add", "arguments": "{\"x\":1}"}));
+
+    let messages = json!([
+        {"role": "user", "content": prompt},
+        {"role": "assistant", "content": "t1", "tool_calls": []},
+        {"role": "tool", "tool_call_id": "call_1_1", "content": "2"},
+    ]);
+    let messages = json!({"messages": messages});
+    assert_eq!(server.ask(prompt, messages).await.answer(), "t1", "`/tokens` says what is said");
+}
+
+#[tokio::test]
+async fn messages_are_worded_as_anthropic_words_them() {
+    let server = Server::start().await;
+    let asked = body(r#"/think 1 /tokens 2 /tool add {"x":1}"#, json!({"stream": true, "max_tokens": 9}));
+    let response = server.request("POST", "/v1/messages", "", &asked).await;
+    assert_eq!(response.header("content-type"), Some("text/event-stream"));
+    let events: Vec<Value> = response
+        .frames
+        .concat()
+        .split_terminator("\n\n")
+        .map(|event| {
+            let (name, data) = event.split_once("\ndata: ").expect("a name and data");
+            let data: Value = serde_json::from_str(data).expect("JSON");
+            assert_eq!(name.strip_prefix("event: "), data["type"].as_str());
+            data
+        })
+        .collect();
+    let start = |index: usize, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
+    let delta =
+        |index: usize, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
+    let stop = |index: usize| json!({"type": "content_block_stop", "index": index});
+    let json_delta = |piece: &str| delta(2, json!({"type": "input_json_delta", "partial_json": piece}));
+    assert_eq!(events[0]["message"]["usage"], json!({"input_tokens": 7, "output_tokens": 1}));
+    assert_eq!(
+        events[1..],
+        [
+            json!({"type": "ping"}),
+            start(0, json!({"type": "thinking", "thinking": "", "signature": ""})),
+            delta(0, json!({"type": "thinking_delta", "thinking": "h1"})),
+            delta(0, json!({"type": "signature_delta", "signature": "cHJhY3RpY2U="})),
+            stop(0),
+            start(1, json!({"type": "text", "text": ""})),
+            delta(1, json!({"type": "text_delta", "text": "t1"})),
+            delta(1, json!({"type": "text_delta", "text": " t2"})),
+            stop(1),
+            start(2, json!({"type": "tool_use", "id": "call_1_1", "name": "add", "input": {}})),
+            json_delta(""),
+            json_delta("{\"x"),
+            json_delta("\":1}"),
+            stop(2),
+            json!({
+                "type": "message_delta",
+                "delta": {"stop_reason": "tool_use", "stop_sequence": null},
+                "usage": {"output_tokens": 3},
+            }),
+            json!({"type": "message_stop"}),
+        ],
+    );
+}
+
+#[tokio::test]
+async fn a_message_that_is_not_streamed_is_one_document_and_knows_what_tools_answered() {
+    let server = Server::start().await;
+    let result =
+        json!({"type": "tool_result", "tool_use_id": "call_1_1", "content": [{"type": "text", "text": "2"}]});
+    let messages = json!([
+        {"role": "user", "content": "/tool add {}"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "call_1_1", "name": "add", "input": {}}]},
+        {"role": "user", "content": [result]},
+    ]);
+    let asked = json!({"model": "m", "max_tokens": 99, "messages": messages}).to_string();
+    let document = server.request("POST", "/v1/messages", "", &asked).await.json();
+    assert_eq!(document["content"], json!([{"type": "text", "text": "The tool said: 2"}]));
+    assert_eq!((&document["stop_reason"], &document["type"]), (&json!("end_turn"), &json!("message")));
+
+    let asked = body("/whoami", json!({"max_tokens": 9}));
+    let document = server.request("POST", "/v1/messages", "x-api-key: sk-1234\r\n", &asked).await.json();
+    assert_eq!(document["content"][0]["text"], "authorization: ****1234");
+}
+
+#[tokio::test]
+async fn a_message_is_refused_as_anthropic_does() {
+    let server = Server::start().await;
+    for (asked, status, kind) in [
+        (body("hello", json!({})), 400, "invalid_request_error"),
+        (body("/fail 401", json!({"max_tokens": 9})), 401, "authentication_error"),
+        (body("/fail 529", json!({"max_tokens": 9})), 529, "overloaded_error"),
+        ("{".to_owned(), 400, "invalid_request_error"),
+    ] {
+        let response = server.request("POST", "/v1/messages", "", &asked).await;
+        assert_eq!(response.status, status);
+        assert_eq!(response.header("content-type"), Some("application/json"));
+        assert_eq!(
+            (&response.json()["type"], &response.json()["error"]["type"]),
+            (&json!("error"), &json!(kind))
+        );
+    }
+    let asked = body("/tokens 9 /error 1", json!({"stream": true, "max_tokens": 9}));
+    let response = server.request("POST", "/v1/messages", "", &asked).await;
+    let last = response.frames.last().and_then(|frame| frame.strip_prefix("event: error\ndata: "));
+    let error: Value = serde_json::from_str(last.expect("an error")).expect("JSON");
+    assert_eq!((&error["type"], &error["error"]["type"]), (&json!("error"), &json!("api_error")));
+}
+
+#[tokio::test]
+async fn an_embedding_depends_on_its_text_alone() {
+    let server = Server::start().await;
+    let embed = async |input: Value| {
+        let asked = json!({"model": "m", "input": input}).to_string();
+        server.request("POST", "/v1/embeddings", "", &asked).await.json()
+    };
+    let both = embed(json!(["hello", "hello there"])).await;
+    let alone = embed(json!("hello")).await;
+    assert_eq!(both["data"][0]["embedding"], alone["data"][0]["embedding"]);
+    assert_ne!(both["data"][1]["embedding"], alone["data"][0]["embedding"]);
+    assert_eq!(both["data"][1]["index"], 1);
+    assert_eq!(alone["data"][0]["embedding"].as_array().map(Vec::len), Some(8));
+    assert_eq!(both["usage"]["prompt_tokens"], 3);
+    let refused = server.request("POST", "/v1/embeddings", "", r#"{"model":"m","input":7}"#).await;
+    refused.assert_refused(400, "invalid_request_error", None, None);
+}
