@@ -33,8 +33,18 @@ pub(crate) struct CheckedTool {
 }
 
 /// Fields of a request that the host says itself, and how an agent says what it wants of them.
-const OWN_FIELDS: [(&str, &str); 20] = [
+///
+/// `models` to `api_key` are what routers between the host and a provider (OpenRouter, LiteLLM) take to ask another model, or
+/// to ask elsewhere with the operator's key: that is not granted.
+const OWN_FIELDS: [(&str, &str); 27] = [
     ("model", "the model is named in the call"),
+    ("models", "the host's configuration has the fallbacks"),
+    ("fallbacks", "the host's configuration has them"),
+    ("route", "the host's configuration has the fallbacks"),
+    ("preset", "the host's configuration says what is asked"),
+    ("api_base", "the host's configuration says who is asked"),
+    ("base_url", "the host's configuration says who is asked"),
+    ("api_key", "the host's configuration has the keys"),
     ("messages", "they stand beside the settings"),
     ("system", "a `system` message says it"),
     ("stream", "every answer is a stream"),
@@ -371,6 +381,8 @@ mod tests {
                 "`stream` is the host's to say: every answer",
             ),
             (vec![Setting::Extra(r#"{"mod\u0065l":"x"}"#.into())], "`model` is the host's to say"),
+            (vec![Setting::Extra(r#"{"models":["x"]}"#.into())], "`models` is the host's to say"),
+            (vec![Setting::Extra(r#"{"api_base":"x"}"#.into())], "`api_base` is the host's to say"),
             (
                 vec![schema("a", "{}"), Setting::Extra(r#"{"response_format":{}}"#.into())],
                 "`response_format` is what the setting `schema` becomes",

@@ -172,8 +172,8 @@ mod tests {
     #[test]
     fn events_are_the_same_wherever_a_stream_is_cut() {
         let stream = "\u{feff}: hi\nid: 1\ndata: one\n\ndata:two\r\n\r\ndata: a\rdata:  b\r\r\n\nevent: x\n\n\
-                      data\n\n: ping\n\nretry: 1\ndata: dré\ni\nerror: {}\n\ndata: end";
-        let expected = ["one", "two", "a\n b", "", "dré\n{}", "end"];
+                      data\n\n: ping\n\ndata: x\r\ndata: y\r\n\r\nretry: 1\ndata: dré\ni\nerror: {}\n\ndata: end";
+        let expected = ["one", "two", "a\n b", "", "x\ny", "dré\n{}", "end"];
         assert_eq!(events(&[stream.as_bytes()]).expect("short"), expected);
         for first in 0..stream.len() {
             for second in first..stream.len() {

@@ -92,7 +92,8 @@ impl Granted {
                     route.chat(&agent, body, ended).await
                 }
             };
-            let heard: Result<Heard, Failure> = try_all(&name, &routes, &ended, chance, attempt).await;
+            let heard: Result<Heard, Failure> =
+                try_all(&name, &agent, &routes, &ended, chance, attempt).await;
             heard
         }))
     }
@@ -116,7 +117,7 @@ impl Granted {
                 let (question, agent, ended) = (question.clone(), agent.clone(), ended.clone());
                 async move { question.ask(&route, &agent, ended).await }
             };
-            try_all(&name, &routes, &ended, chance, attempt).await.map_err(|failure| failure.error)
+            try_all(&name, &agent, &routes, &ended, chance, attempt).await.map_err(|failure| failure.error)
         }));
         Ok(async move {
             embedding.await.unwrap_or_else(|broke| {

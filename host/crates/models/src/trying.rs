@@ -32,6 +32,7 @@ pub(crate) type Chance = fn() -> f64;
 /// Makes tries until one succeeds or nothing is left to try.
 pub(crate) async fn try_all<T, F>(
     model: &ModelName,
+    agent: &str,
     routes: &[Arc<Route>],
     ended: &CancellationToken,
     chance: Chance,
@@ -52,7 +53,7 @@ where
             };
             tries += 1;
             let (url, error) = (&route.provider.url, &failure.error);
-            tracing::debug!(%model, url, tries, %error, "a try to ask a model failed");
+            tracing::debug!(agent, %model, url, tries, %error, "a try to ask a model failed");
             let pause = match failure.then {
                 Then::Stop => return Err(stopped(route, failure)),
                 Then::Again(after) if tries <= route.provider.retries => pause(tries, after, chance),
@@ -71,7 +72,7 @@ where
             break;
         }
     }
-    Err(given_up(model, &told))
+    Err(given_up(model, agent, &told))
 }
 
 struct Told {
@@ -102,7 +103,7 @@ fn stopped(route: &Route, failure: Failure) -> Failure {
 }
 
 /// What was tried, in the words of each provider's last failure. It is the request's fault only if nobody was away.
-fn given_up(model: &ModelName, told: &[Told]) -> Failure {
+fn given_up(model: &ModelName, agent: &str, told: &[Told]) -> Failure {
     let mut text = format!("the model `{model}` did not answer");
     for (at, Told { url, tries, failure }) in told.iter().enumerate() {
         text += if at == 0 { ": " } else { "; then " };
@@ -111,7 +112,7 @@ fn given_up(model: &ModelName, told: &[Told]) -> Failure {
             tries => format!("{url} was asked {tries} times, and at last: {}", failure.error),
         };
     }
-    tracing::warn!(%model, "{text}");
+    tracing::warn!(agent, "{text}");
     let all_refused = told.iter().all(|told| matches!(told.failure.error, Error::Rejected(_)));
     let error = if all_refused { Error::Rejected(text) } else { Error::Unavailable(text) };
     let silent = told.last().is_some_and(|told| told.failure.silent);

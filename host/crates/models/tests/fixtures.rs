@@ -215,6 +215,14 @@ fn a_stream_that_is_cut_before_its_reason_never_looks_whole() {
 }
 
 #[test]
+fn a_thought_that_nobody_signed_is_not_sent_back() {
+    let start = r#"data: {"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"hm"}}"#;
+    let end = r#"data: {"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#;
+    let deltas = parsed(Dialect::Anthropic, &[format!("{start}\n\n{end}\n\n").as_bytes()]);
+    assert_eq!(told(&deltas), "reasoning \"hm\"\nusage asked-for 10 1\nended Stop\n");
+}
+
+#[test]
 fn nothing_is_spent_where_nothing_was_said() {
     for dialect in [Dialect::OpenAi, Dialect::Anthropic] {
         let deltas = parsed(dialect, &[b": nothing\n\n"]);

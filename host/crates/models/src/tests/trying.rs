@@ -112,6 +112,18 @@ async fn a_provider_without_a_first_word_is_given_up_in_its_time_and_pings_do_no
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_an_error_as_much_is_read_as_a_person_reads_and_no_longer_than_that_is_worth() {
+    let endless = Play::status(400).then(0, &"x".repeat(20_000)).then(3600, "y");
+    let silent = Play::status(400).then(0, "no").then_nothing();
+    for (play, expected, seconds) in [(endless, "xxxx", 0), (silent, "no", 10)] {
+        let begun = Instant::now();
+        let failed = said(Stage::new(vec![vec![play]]).chat()).await.1.expect("a failure").to_string();
+        assert!(failed.contains(expected) && failed.len() < 700, "{failed}");
+        assert_eq!(begun.elapsed(), Duration::from_secs(seconds));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_try_begins_after_ten_minutes() {
     let slow = || Play::status(503).after(250);
     let stage =
