@@ -21,7 +21,7 @@ use crate::check::Asked;
 use crate::delta::{Delta, Error};
 use crate::dialect::{Said, Speak, speak};
 use crate::failure::{Failure, Then};
-use crate::provider::Provider;
+use crate::provider::{Provider, Timeouts};
 use crate::reading::Reading;
 
 /// The most bytes of a request. Anthropic takes 32 MB, OpenAI 50; a conversation of this size is beyond every model.
@@ -106,14 +106,7 @@ impl Route {
     ) -> Result<Route, rookery_outgoing::GrantError> {
         let (headers, secrets) = added(provider);
         let grants = Grants::trusted(&provider.url, &headers)?;
-        let times = provider.timeouts;
-        let timeouts = AskedTimeouts {
-            connect: Some(times.connect),
-            first_byte: Some(times.first_token),
-            // What silence is, is judged by the answer's events. This is for the time before the first one too.
-            between_bytes: Some(times.silence.max(times.first_token)),
-        };
-        let caller = client.caller(plugin, grants, open_requests, timeouts);
+        let caller = client.caller(plugin, grants, open_requests, times(provider.timeouts));
         Ok(Route::through(provider, secrets, Box::new(caller)))
     }
 
@@ -203,6 +196,15 @@ impl Route {
     }
 }
 
+/// What silence is, is judged by the answer's events; between bytes the time for the first of them has to fit too.
+fn times(timeouts: Timeouts) -> AskedTimeouts {
+    AskedTimeouts {
+        connect: Some(timeouts.connect),
+        first_byte: Some(timeouts.first_token),
+        between_bytes: Some(timeouts.silence.max(timeouts.first_token)),
+    }
+}
+
 pub(crate) fn bounded(body: Vec<u8>) -> Result<Bytes, Error> {
     if body.len() > REQUEST_LIMIT {
         let (size, limit) = (body.len().div_ceil(1 << 20), REQUEST_LIMIT >> 20);
@@ -275,6 +277,14 @@ mod tests {
                 HeaderMap::from_iter([(name.parse().expect("a name"), value.parse().expect("a value"))]);
             assert_eq!(retry_after(&headers, now), expected.map(Duration::from_millis), "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn a_model_that_thinks_in_silence_before_its_first_word_has_all_of_its_time() {
+        let usual = times(Timeouts::default());
+        assert_eq!(usual.between_bytes, usual.first_byte);
+        let patient = Timeouts { silence: Duration::from_secs(900), ..Timeouts::default() };
+        assert_eq!(times(patient).between_bytes, Some(patient.silence));
     }
 
     #[test]
