@@ -3,6 +3,7 @@
 //! Exit codes: 0 when what was asked for was done, 1 when it could not be, 2 when it was not understood, and 130 when
 //! ctrl-c left a run that goes on.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,12 +16,13 @@ use rookery_cassettes::Cassettes;
 use rookery_core::{ByteSize, Span};
 use rookery_engine::EngineError;
 use rookery_http::Token;
+use rookery_models::{Dialect, ModelName, Provider};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::terminal::Terminal;
-use crate::{Admin, Config, Host, Keeping, LockError, agents, ask, cassettes, dev};
+use crate::{Admin, Config, Host, Keeping, LockError, Settings, agents, ask, cassettes, dev, usage};
 
 /// Hosts agents written as WebAssembly components.
 #[derive(Debug, Parser)]
@@ -73,6 +75,8 @@ enum Verb {
     /// and exporting works there in any case.
     #[command(subcommand)]
     Agents(agents::Agents),
+    /// Show what models were asked and what that cost, of a host that may be running
+    Usage(usage::Usage),
     /// Serve the practice model alone: an OpenAI-compatible model that needs no key and no network
     ///
     /// `curl http://127.0.0.1:7071/` tells what it answers to which prompt.
@@ -96,6 +100,10 @@ struct Serving {
     /// Where clients come in; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", env = "ROOKERY_LISTEN", default_value = "127.0.0.1:7070")]
     listen: SocketAddr,
+    /// The host's own file: the models that plugins may be granted. Without this, `rookery.toml` is read where it is in the
+    /// current folder
+    #[arg(long, value_name = "FILE", env = "ROOKERY_CONFIG")]
+    config: Option<PathBuf>,
     /// Where those come in who look after agents (`rookery agents`, and `/admin/agents` over HTTP); nobody may if there is
     /// none
     #[arg(long, value_name = "ADDRESS", env = "ROOKERY_ADMIN", value_parser = agents::address)]
@@ -205,17 +213,22 @@ fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         match command.verb {
             Verb::Serve { folder, serving } => {
-                serve(folder, serving, None, threads, terminal).await.map(|()| ExitCode::SUCCESS)
+                let reach = Reach { models: Settings::found(serving.config.as_deref(), terminal)?.models, cassettes: None };
+                serve(folder, serving, reach, threads, terminal).await.map(|()| ExitCode::SUCCESS)
             }
             Verb::Dev { folder, serving, practice_listen, practice_delay, cassettes } => {
-                // First, so that a port which is taken, or a cassette that is malformed, is said before minutes of
-                // building.
+                // First, so that a file that is malformed, or a port that is taken, is said before minutes of building.
+                let mut models = Settings::found(serving.config.as_deref(), terminal)?.models;
                 let cassettes = cassettes.open(terminal)?;
                 let practice = practice(practice_listen, practice_delay, CancellationToken::new()).await?;
                 let (building, shown) = (folder.clone(), terminal.clone());
                 let built = tokio::task::spawn_blocking(move || dev::build(&building, &shown)).await??;
                 terminal.answer(&format!("practice model on http://{}/v1", practice.address));
-                serve(built, serving, cassettes, threads, terminal).await.map(|()| ExitCode::SUCCESS)
+                let (name, provider) = practised(practice.address)?;
+                models.entry(name).or_insert_with(|| vec![provider]);
+                serve(built, serving, Reach { models, cassettes }, threads, terminal)
+                    .await
+                    .map(|()| ExitCode::SUCCESS)
             }
             Verb::PracticeModel { listen, delay } => {
                 let stop = CancellationToken::new();
@@ -229,20 +242,28 @@ fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<ExitCode> {
             Verb::Prompt(prompt) => ask::prompt(prompt, terminal).await,
             Verb::Runs(runs) => ask::runs(runs, terminal).await,
             Verb::Agents(verb) => agents::agents(verb, terminal).await,
+            Verb::Usage(usage) => usage::usage(usage, terminal).await,
         }
     })
+}
+
+/// What agents reach, and how.
+struct Reach {
+    models: BTreeMap<ModelName, Vec<Provider>>,
+    cassettes: Option<Cassettes>,
 }
 
 async fn serve(
     folder: PathBuf,
     serving: Serving,
-    cassettes: Option<Cassettes>,
+    reach: Reach,
     threads: usize,
     terminal: &Arc<Terminal>,
 ) -> anyhow::Result<()> {
     let drain = serving.drain.0;
     let shown = terminal.clone();
-    let config = config(&folder, serving, cassettes.clone(), threads);
+    let cassettes = reach.cassettes.clone();
+    let config = config(&folder, serving, reach, threads);
     let host = Host::start(config, move |loading| shown.loading(&loading)).await;
     let host = host.map_err(hinted)?;
     terminal.rest();
@@ -304,7 +325,7 @@ fn keeping(serving: &Serving) -> Option<Keeping> {
 fn config(
     folder: &std::path::Path,
     serving: Serving,
-    cassettes: Option<Cassettes>,
+    reach: Reach,
     threads: usize,
 ) -> Config {
     let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
@@ -328,13 +349,20 @@ fn config(
             max_connections: serving.max_connections,
             ..rookery_http::Settings::default()
         },
+        models: reach.models,
         outgoing: rookery_outgoing::ClientSettings {
-            cassettes,
+            cassettes: reach.cassettes,
             ..rookery_outgoing::ClientSettings::default()
         },
         environment: Arc::new(|name| std::env::var(name).ok()),
         threads,
     }
+}
+
+/// The practice model, as plugins may be granted it.
+fn practised(address: SocketAddr) -> anyhow::Result<(ModelName, Provider)> {
+    let provider = Provider::new(Dialect::OpenAi, format!("http://{address}/v1"), "practice");
+    Ok(("practice".parse()?, provider))
 }
 
 struct Practice {
@@ -405,6 +433,7 @@ fn hinted(error: crate::StartError) -> anyhow::Error {
         crate::StartError::Engine(_) => {
             "lower --max-live, or give the program more address space (`ulimit -v`)".into()
         }
+        crate::StartError::Models(_) => "mend it in the host's rookery.toml".into(),
         crate::StartError::Loading(_) => return error.into(),
     };
     anyhow::Error::new(error).context(Hint::new(hint))

@@ -3,6 +3,7 @@
 //! What differs by environment comes in with [`Config`], so two hosts fit in one process.
 //! Ends when: it is drained. Dropping it stops the listener and interrupts what runs.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use rookery_alarms::Clock;
 use rookery_core::Durability;
 use rookery_engine::{Engine, EngineError};
 use rookery_http::Token;
+use rookery_models::{ModelName, Models, Provider};
 use rookery_outgoing::{Client, ClientSettings};
 use rookery_storage::{Databases, FileError};
 use tokio::net::{TcpListener, TcpSocket};
@@ -58,6 +60,8 @@ pub struct Config {
     pub runs: Option<Keeping>,
     /// How it speaks to clients.
     pub http: rookery_http::Settings,
+    /// The models that plugins may be granted.
+    pub models: BTreeMap<ModelName, Vec<Provider>>,
     /// How its guests' requests are sent.
     pub outgoing: ClientSettings,
     /// Where sidecars find `${NAME}`.
@@ -99,6 +103,9 @@ pub enum StartError {
     /// The folder of agents' storage cannot be made.
     #[error(transparent)]
     Storage(#[from] FileError),
+    /// A model cannot be used as it is configured.
+    #[error(transparent)]
+    Models(#[from] rookery_models::ConfigError),
     /// Another host has it.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -163,11 +170,13 @@ impl Host {
             storage: databases.clone(),
             live: config.limits.live,
         };
-        let engine = Engine::new(settings, Client::new(config.outgoing))?;
+        let client = Client::new(config.outgoing);
+        let models = Models::new(config.models, client.clone())?;
+        let engine = Engine::new(settings, client)?;
         let limits = Limits { live: engine.live(), ..config.limits };
         let (folder, environment, threads) = (config.folder, config.environment, config.threads);
         let (loader, copies) = (engine.clone(), Copies::open(&config.storage)?);
-        let loading = move || load::load(&loader, &folder, &*environment, threads, &report);
+        let loading = move || load::load(&loader, &models, &folder, &*environment, threads, &report);
         let Loaded { plugins, storage, refused } =
             tokio::task::spawn_blocking(loading).await.map_err(StartError::Loading)??;
 

@@ -10,8 +10,11 @@ mod host;
 mod load;
 mod lock;
 mod rings;
+mod settings;
 mod terminal;
+mod usage;
 
 pub use host::{Admin, Config, Environment, Host, Keeping, StartError};
 pub use load::{Loading, Refused};
 pub use lock::LockError;
+pub use settings::{Settings, SettingsError};

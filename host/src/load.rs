@@ -1,6 +1,7 @@
 //! Loading a folder of plugins: in parallel, saying what happens, serving what can be served.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use rookery_agents::guest::{Plugin, Policy};
 use rookery_core::{ByteSize, PluginName};
 use rookery_engine::{Engine, Source};
+use rookery_models::{Granted, Models};
 use rookery_outgoing::AskedTimeouts;
 use rookery_plugins::PluginFile;
 use tokio::time::Instant;
@@ -52,6 +54,7 @@ pub(crate) struct Loaded {
 /// Loads what is in the folder with `threads` threads. Blocks.
 pub(crate) fn load(
     engine: &Arc<Engine>,
+    models: &Models,
     folder: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
     threads: usize,
@@ -69,7 +72,7 @@ pub(crate) fn load(
             scope.spawn(|| {
                 while let Some(file) = locked(&queue).next() {
                     let storage = file.sidecar.limits.storage;
-                    let one = load_one(engine, file, report);
+                    let one = load_one(engine, models, file, report);
                     let mut loaded = locked(&loaded);
                     match one {
                         Ok((name, plugin)) => {
@@ -87,28 +90,39 @@ pub(crate) fn load(
 
 fn load_one(
     engine: &Arc<Engine>,
+    models: &Models,
     file: PluginFile,
     report: &(dyn Fn(Loading<'_>) + Sync),
 ) -> Result<(PluginName, Arc<dyn Plugin>), Refused> {
     let (name, path) = (file.name.clone(), file.path.clone());
     report(Loading::Began(&name));
     let began = Instant::now();
-    match engine.load(source(file)) {
+    let refused = |path: PathBuf, error: &dyn Display, hint: String| {
+        let shown = path.file_name().unwrap_or(path.as_os_str()).display();
+        let refused = Refused { error: format!("`{shown}`: {error}"), hint, file: path.clone(), idle: false };
+        report(Loading::Refused(&refused));
+        refused
+    };
+    let asked = &file.sidecar.models;
+    let granted =
+        models.grant(name.as_str(), asked.default.as_deref(), &asked.others, file.sidecar.http.open_requests);
+    let granted = match granted {
+        Ok(granted) => granted,
+        Err(error) => {
+            let hint = format!("mend [models] in `{name}.toml`, or add the model to the host's rookery.toml");
+            return Err(refused(path.with_extension("toml"), &error, hint));
+        }
+    };
+    match engine.load(source(file, granted)) {
         Ok(plugin) => {
             report(Loading::Loaded(&name, began.elapsed()));
             Ok((name, Arc::new(plugin)))
         }
-        Err(error) => {
-            let shown = path.file_name().unwrap_or(path.as_os_str()).display();
-            let error_shown = format!("`{shown}`: {error}");
-            let refused = Refused { error: error_shown, hint: error.hint().into(), file: path, idle: false };
-            report(Loading::Refused(&refused));
-            Err(refused)
-        }
+        Err(error) => Err(refused(path, &error, error.hint().into())),
     }
 }
 
-fn source(file: PluginFile) -> Source {
+fn source(file: PluginFile, models: Granted) -> Source {
     let sidecar = file.sidecar;
     Source {
         name: file.name,
@@ -127,6 +141,7 @@ fn source(file: PluginFile) -> Source {
             sleep_after: sidecar.lifecycle.sleep_after,
         },
         grants: sidecar.grants,
+        models,
         open_requests: sidecar.http.open_requests,
         timeouts: AskedTimeouts {
             connect: sidecar.http.connect_timeout,

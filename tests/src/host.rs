@@ -1,6 +1,6 @@
 //! A host of a test's own: chosen plugins, chosen sidecars, a free port.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rookery::{Admin, Config, Host, Keeping, Refused};
 use rookery_agents::Limits;
+use rookery_models::{Dialect, Provider};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -53,6 +54,7 @@ impl TestHost {
             limits: Limits { runs: 16_384, live: 1_000, prompts: 256 << 20, unread: 512 << 20 },
             runs: Some(Keeping { settings: rookery_archive::Settings::new(data.path()), strict: false }),
             http: rookery_http::Settings::default(),
+            models: BTreeMap::new(),
             outgoing: rookery_outgoing::ClientSettings::default(),
             environment: Arc::new(|_| None),
             threads: 2,
@@ -102,6 +104,18 @@ impl TestHostBuilder {
         let to = self.folder.path().join(format!("{name}.wasm"));
         std::fs::copy(guests::component(guest), to).unwrap();
         if sidecar.is_empty() { self } else { self.file(&format!("{name}.toml"), sidecar.as_bytes()) }
+    }
+
+    /// Has a practice model as its model `practice`.
+    pub async fn practising(self) -> Self {
+        let provider = practice(practice_model().await);
+        self.model("practice", vec![provider])
+    }
+
+    /// Has a model of this name, at these providers in turn.
+    pub fn model(mut self, name: &str, providers: Vec<Provider>) -> Self {
+        self.config.models.insert(name.parse().unwrap(), providers);
+        self
     }
 
     /// Puts any file into the folder of plugins.
@@ -162,8 +176,16 @@ pub async fn practice_model() -> SocketAddr {
     address
 }
 
-/// A sidecar that lets the `chat` example talk to a model at this address.
-pub fn chat_sidecar(model: SocketAddr) -> String {
+/// A sidecar that grants the model `practice`.
+pub const PRACTICE: &str = "[models]\ndefault = \"practice\"\n";
+
+/// A practice model as a provider. What fails fails at once.
+pub fn practice(model: SocketAddr) -> Provider {
+    Provider { retries: 0, ..Provider::new(Dialect::OpenAi, format!("http://{model}/v1"), "practice") }
+}
+
+/// A sidecar that lets the guest `by-hand` talk to a model at this address.
+pub fn by_hand_sidecar(model: SocketAddr) -> String {
     format!(
         "[http]\nallow = [\"http://{model}/v1\"]\n\n\
          [config]\nurl = \"http://{model}/v1/chat/completions\"\nmodel = \"practice\"\n"

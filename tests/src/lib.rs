@@ -9,6 +9,8 @@ pub mod client;
 pub mod guests;
 pub mod host;
 pub mod program;
+pub mod server;
 
 pub use client::{Answer, Client, Streaming};
 pub use host::{TestHost, TestHostBuilder};
+pub use server::Server;

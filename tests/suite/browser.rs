@@ -9,7 +9,7 @@ use axum::Router;
 use axum::response::Html;
 use axum::routing::{get, post};
 use rookery_tests::browser::{self, Browser};
-use rookery_tests::host::{chat_sidecar, practice_model};
+use rookery_tests::host::PRACTICE;
 use rookery_tests::{Client, TestHost};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
@@ -91,7 +91,7 @@ async fn a_run_goes_on_without_the_browser_that_started_it() {
 }
 
 async fn chat() -> TestHost {
-    TestHost::builder().plugin("chat", &chat_sidecar(practice_model().await)).start().await
+    TestHost::builder().practising().await.plugin("chat", PRACTICE).start().await
 }
 
 /// How the run stands that is the only one of its host.

@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use rookery_core::{AgentId, Durability};
+use rookery_models::{Key, Provider};
 use rookery_storage::{Databases, Order, Range};
 use rookery_tests::TestHost;
-use rookery_tests::host::{chat_sidecar, practice_model};
+use rookery_tests::host::{PRACTICE, practice, practice_model};
 use tempfile::TempDir;
 
 async fn chat() -> TestHost {
-    TestHost::builder().plugin("chat", &chat_sidecar(practice_model().await)).start().await
+    TestHost::builder().practising().await.plugin("chat", PRACTICE).start().await
 }
 
 /// A host that can be started again on the same data.
 async fn keeping(plugin: &str, sidecar: &str, data: &TempDir) -> TestHost {
-    TestHost::builder().plugin(plugin, sidecar).data(data.path()).start().await
+    TestHost::builder().practising().await.plugin(plugin, sidecar).data(data.path()).start().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,7 +126,7 @@ async fn chat_remembers_what_was_said_to_this_agent_and_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn chat_remembers_what_was_said_before_it_slept_and_before_a_restart() {
     let data = tempfile::tempdir().unwrap();
-    let sidecar = chat_sidecar(practice_model().await) + "[lifecycle]\nsleep_after = \"10ms\"\n";
+    let sidecar = format!("{PRACTICE}[lifecycle]\nsleep_after = \"10ms\"\n");
     for start in 0..2 {
         let host = keeping("chat", &sidecar, &data).await;
         let client = host.client();
@@ -145,7 +146,7 @@ async fn chat_remembers_what_was_said_before_it_slept_and_before_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn chat_remembers_so_many_turns_and_keeps_no_more() {
     let data = tempfile::tempdir().unwrap();
-    let host = keeping("chat", &chat_sidecar(practice_model().await), &data).await;
+    let host = keeping("chat", PRACTICE, &data).await;
     for turn in 0..25 {
         let messages = 2 * turn.min(20) + 1;
         let said = host.client().text("chat/alice", "/history").await;
@@ -180,13 +181,8 @@ async fn chat_makes_the_models_errors_honest_failures() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chat_never_sees_the_key_that_the_host_adds() {
-    let model = practice_model().await;
-    let sidecar = format!(
-        "{}\n[http.inject.\"http://{model}/v1\"]\nauthorization = \"Bearer ${{KEY}}\"\n",
-        chat_sidecar(model)
-    );
-    let host =
-        TestHost::builder().plugin("chat", &sidecar).environment("KEY", "sk-secret-9876").start().await;
+    let provider = Provider { key: Key::new("sk-secret-9876"), ..practice(practice_model().await) };
+    let host = TestHost::builder().model("practice", vec![provider]).plugin("chat", PRACTICE).start().await;
     assert_eq!(host.client().text("chat/alice", "/whoami").await, "authorization: Bearer ****9876");
 }
 

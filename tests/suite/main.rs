@@ -10,6 +10,7 @@ mod browser;
 mod examples;
 mod limits;
 mod loading;
+mod models;
 mod outgoing;
 mod overlap;
 mod program;

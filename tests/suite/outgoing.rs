@@ -1,44 +1,11 @@
 //! Outgoing HTTP from inside real guests, over wasi:http 0.3 and 0.2, against real servers on loopback.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use rookery_tests::TestHost;
-use rookery_tests::host::chat_sidecar;
+use rookery_tests::host::by_hand_sidecar;
+use rookery_tests::{Server, TestHost};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-
-/// A server that takes one connection at a time and hands it out after its request's head was read.
-struct Server {
-    listener: TcpListener,
-}
-
-impl Server {
-    async fn start() -> Self {
-        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.listener.local_addr().unwrap()
-    }
-
-    /// The next connection, and the head of its request.
-    async fn accept(&self) -> (TcpStream, String) {
-        let (mut connection, _) = self.listener.accept().await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(connection.read_u8().await.unwrap());
-        }
-        (connection, String::from_utf8(head).unwrap())
-    }
-
-    /// Answers the next request; its head.
-    async fn answer(&self, response: &str) -> String {
-        let (mut connection, head) = self.accept().await;
-        connection.write_all(response.as_bytes()).await.unwrap();
-        head
-    }
-}
 
 const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
 
@@ -264,7 +231,7 @@ async fn a_model_that_falls_silent_is_a_failure_of_its_own() {
     let server = Server::start().await;
     let stall = "[runs]\nstall = \"200ms\"\n";
     let host = TestHost::builder()
-        .plugin("chat", &format!("{}{stall}", chat_sidecar(server.address())))
+        .plugin("by-hand", &format!("{}{stall}", by_hand_sidecar(server.address())))
         .plugin("fetcher", &format!("{}{stall}", allow(&server)))
         .start()
         .await;
@@ -275,7 +242,7 @@ async fn a_model_that_falls_silent_is_a_failure_of_its_own() {
         connection.write_all(head).await.unwrap();
         connection
     };
-    let (_connection, answer) = tokio::join!(silent, client.ask("chat/x", "hello"));
+    let (_connection, answer) = tokio::join!(silent, client.ask("by-hand/x", "hello"));
     let problem = answer.json();
     assert_eq!((answer.status.as_u16(), &problem["code"]), (504, &"stalled".into()), "{problem}");
     let detail = problem["detail"].as_str().unwrap();

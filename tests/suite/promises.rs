@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use rookery_tests::host::{chat_sidecar, practice_model};
+use rookery_tests::host::PRACTICE;
 use rookery_tests::{Client, TestHost};
 
 #[tokio::test]
@@ -97,8 +97,7 @@ async fn promise_4_a_client_that_leaves_does_not_stop_the_run() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn promise_5_a_chunk_arrives_although_nothing_follows_it() {
-    let model = practice_model().await;
-    let host = TestHost::builder().plugin("chat", &chat_sidecar(model)).start().await;
+    let host = TestHost::builder().practising().await.plugin("chat", PRACTICE).start().await;
     // The model stalls after three tokens for ever: whatever arrives was not held back for more.
     let mut stream = host.client().prompt("chat/alice", "/tokens 9 /stall 3").await;
     stream.until("data: t1").await;

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 use tokio::time::Instant;
-use wasmtime::component::{Component, HasSelf, Linker, Resource, ResourceTable};
+use wasmtime::component::{Component, FutureReader, HasSelf, Linker, Resource, ResourceTable, StreamReader};
 use wasmtime::{Config, Engine, PoolingAllocationConfig, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -22,7 +22,7 @@ mod contract {
 }
 
 use contract::ContractPre;
-use contract::rookery::agent::{identity, output, types};
+use contract::rookery::agent::{identity, model, output, types};
 
 /// Launches as many instances as the host does in `memory`, and prints what they took as JSON.
 pub(crate) async fn run(component: &str) {
@@ -129,6 +129,14 @@ impl output::HostReply for State {
     ) -> wasmtime::Result<Result<(), output::Refusal>> {
         self.written += 1;
         Ok(Ok(()))
+    }
+
+    fn forward(
+        &mut self,
+        _: Resource<Reply>,
+        _: StreamReader<model::Delta>,
+    ) -> wasmtime::Result<FutureReader<Result<model::Answer, model::Error>>> {
+        wasmtime::bail!("there is no model here")
     }
 
     fn drop(&mut self, reply: Resource<Reply>) -> wasmtime::Result<()> {

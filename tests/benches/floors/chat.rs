@@ -1,6 +1,6 @@
 //! Chunks per second through the host, beside a bare hyper relay of the same model's stream.
 
-use rookery_tests::host::chat_sidecar;
+use rookery_tests::host::by_hand_sidecar;
 
 use crate::load::{Load, Until, sample};
 use crate::process::{Floor, Host, KEEP_NOTHING, Model, Server};
@@ -15,12 +15,12 @@ const CONVERSATION: usize = 20;
 
 pub(crate) async fn measure(table: &mut Table) {
     let model = Model::without_delay().await;
-    let sidecar = chat_sidecar(model.address);
-    let host = Host::serve("chat", &sidecar, &[]).await;
-    let forgetful = Host::serve("chat", &sidecar, &KEEP_NOTHING).await;
+    let sidecar = by_hand_sidecar(model.address);
+    let host = Host::serve("by-hand", &sidecar, &[]).await;
+    let forgetful = Host::serve("by-hand", &sidecar, &KEEP_NOTHING).await;
     // Agents that come new at every run soon have to make room for each other: here they do from the first round.
-    let crowded = Host::serve("chat", &sidecar, &["--max-live", "1000"]).await;
-    let (head, _) = sample(host.server.address, "chat/sample", PROMPT).await;
+    let crowded = Host::serve("by-hand", &sidecar, &["--max-live", "1000"]).await;
+    let (head, _) = sample(host.server.address, "by-hand/sample", PROMPT).await;
     let (_floor, floor) = Floor::serving(&["relay", &head, &model.address.to_string()]).await;
 
     for server in [host.server, forgetful.server] {
@@ -33,7 +33,8 @@ pub(crate) async fn measure(table: &mut Table) {
         kept.turn(host.server, own, PROMPT, CHUNKS).await;
         bare.turn(floor, own, PROMPT, CHUNKS).await;
         forgotten.turn(forgetful.server, own, PROMPT, CHUNKS).await;
-        new.turn(crowded.server, move |_, request| format!("chat/n{round}-{request}"), PROMPT, CHUNKS).await;
+        new.turn(crowded.server, move |_, request| format!("by-hand/n{round}-{request}"), PROMPT, CHUNKS)
+            .await;
     }
     table.add(kept.row("chat: chunks/s, 64 a run, 64 connections", &bare).bar(Bar::AtLeast(0.5)));
     table.add(kept.processor_row(&bare));
@@ -44,7 +45,7 @@ pub(crate) async fn measure(table: &mut Table) {
 
 /// Every client has an agent of its own.
 pub(crate) fn own(connection: usize, _: usize) -> String {
-    format!("chat/c{connection}")
+    format!("by-hand/c{connection}")
 }
 
 /// Has everybody's agent talk until asking it costs the same each time.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rookery_tests::host::chat_sidecar;
+use rookery_tests::host::by_hand_sidecar;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
@@ -31,10 +31,10 @@ pub(crate) async fn measure(table: &mut Table) {
         return table.note("fanout: not measured, for want of open files (`ulimit -n 2000`)".into());
     }
     let model = Model::without_delay().await;
-    let sidecar = chat_sidecar(model.address);
-    let host = Host::serve("chat", &sidecar, &[]).await;
+    let sidecar = by_hand_sidecar(model.address);
+    let host = Host::serve("by-hand", &sidecar, &[]).await;
     let prompt = format!("/tokens {} /delay {}", EVENTS - 1, PACE.as_millis());
-    let (head, body) = sample(host.server.address, "chat/sample", &prompt).await;
+    let (head, body) = sample(host.server.address, "by-hand/sample", &prompt).await;
     let (_floor, floor) = Floor::serving(&["fanout", &head, &body]).await;
 
     let (mut own, mut bare) = <(Series, Series)>::default();
@@ -55,7 +55,7 @@ async fn followed(server: Server, prompt: &str) -> f64 {
         connections.push(Connection::open(server.address).await);
     }
     let mut first = Connection::open(server.address).await;
-    let head = first.begin(&post("chat/fanout", prompt)).await;
+    let head = first.begin(&post("by-hand/fanout", prompt)).await;
     let request: Arc<[u8]> = get(&format!("/runs/{}", run_id(&head))).into();
     let (delivered, reading) = (Arc::<AtomicUsize>::default(), Arc::new(Barrier::new(READERS + 1)));
     let mut readers = JoinSet::new();

@@ -1,6 +1,6 @@
 //! What keeping runs costs a relay: the same host on the same prompts, with its log on and with it off.
 
-use rookery_tests::host::chat_sidecar;
+use rookery_tests::host::by_hand_sidecar;
 
 use crate::chat::{self, CHUNKS, PROMPT};
 use crate::process::{Host, KEEP_NOTHING, Model};
@@ -12,9 +12,9 @@ const ROUNDS: usize = 9;
 
 pub(crate) async fn measure(table: &mut Table) {
     let model = Model::without_delay().await;
-    let sidecar = chat_sidecar(model.address);
-    let on = Host::serve("chat", &sidecar, &[]).await;
-    let off = Host::serve("chat", &sidecar, &KEEP_NOTHING).await;
+    let sidecar = by_hand_sidecar(model.address);
+    let on = Host::serve("by-hand", &sidecar, &[]).await;
+    let off = Host::serve("by-hand", &sidecar, &KEEP_NOTHING).await;
     for host in [&on, &off] {
         chat::warm(host.server).await;
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rookery_tests::host::chat_sidecar;
+use rookery_tests::host::by_hand_sidecar;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -19,10 +19,10 @@ const TURN: Duration = Duration::from_secs(3);
 
 pub(crate) async fn measure(table: &mut Table) {
     let (_model, model) = Floor::serving(&["stamps"]).await;
-    let sidecar = chat_sidecar(model.address);
-    let host = Host::serve("chat", &sidecar, &[]).await;
-    let forgetful = Host::serve("chat", &sidecar, &KEEP_NOTHING).await;
-    let (head, _) = sample(host.server.address, "chat/sample", "hello").await;
+    let sidecar = by_hand_sidecar(model.address);
+    let host = Host::serve("by-hand", &sidecar, &[]).await;
+    let forgetful = Host::serve("by-hand", &sidecar, &KEEP_NOTHING).await;
+    let (head, _) = sample(host.server.address, "by-hand/sample", "hello").await;
     let (_floor, floor) = Floor::serving(&["relay", &head, &model.address.to_string()]).await;
 
     let (mut kept, mut forgotten, mut bare) = <(Delays, Delays, Delays)>::default();
@@ -65,7 +65,7 @@ async fn arrivals(address: SocketAddr) -> Series {
             let mut connection = Connection::open(address).await;
             // Models do not speak in unison.
             sleep(PACE * number / CONNECTIONS).await;
-            let (request, mut times) = (post(&format!("chat/c{number}"), "hello"), Vec::new());
+            let (request, mut times) = (post(&format!("by-hand/c{number}"), "hello"), Vec::new());
             while began.elapsed() < TURN {
                 let (before, mut last) = (times.len(), Vec::new());
                 let read = |piece: &[u8]| {

@@ -20,12 +20,14 @@ mod detached;
 mod echo;
 mod fanout;
 mod floor;
+mod forward;
 mod kept;
 mod latency;
 mod launch;
 mod load;
 mod machine;
 mod memory;
+mod names;
 mod persisted;
 mod process;
 mod relay;
@@ -37,10 +39,22 @@ mod throughput;
 
 use table::Table;
 
-const USAGE: &str = "usage: cargo bench -p rookery-tests -- [--json] [echo] [chat] [kept] [replay] [fanout] [latency] \
-     [launch] [memory] [detached] [persisted]";
-const ALL: [&str; 10] =
-    ["echo", "chat", "kept", "replay", "fanout", "latency", "launch", "memory", "detached", "persisted"];
+const USAGE: &str = "usage: cargo bench -p rookery-tests -- [--json] [echo] [chat] [forward] [kept] [replay] [fanout] [latency] \
+     [launch] [memory] [detached] [persisted] [names]";
+const ALL: [&str; 12] = [
+    "echo",
+    "chat",
+    "forward",
+    "kept",
+    "replay",
+    "fanout",
+    "latency",
+    "launch",
+    "memory",
+    "detached",
+    "persisted",
+    "names",
+];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -76,6 +90,9 @@ async fn measured(wanted: impl Fn(&str) -> bool) -> Table {
     if wanted("chat") {
         chat::measure(&mut table).await;
     }
+    if wanted("forward") {
+        forward::measure(&mut table).await;
+    }
     if wanted("kept") {
         kept::measure(&mut table).await;
     }
@@ -99,6 +116,9 @@ async fn measured(wanted: impl Fn(&str) -> bool) -> Table {
     }
     if wanted("persisted") {
         persisted::measure(&mut table).await;
+    }
+    if wanted("names") {
+        names::measure(&mut table).await;
     }
     table
 }

@@ -8,13 +8,16 @@ use rusqlite::Connection as Database;
 use tokio::time::Instant;
 
 use crate::floor::{events, parsed, serve};
-use crate::load::{Connection, done, post, sample};
+use crate::load::{Connection, Load, Until, done, post, sample};
 use crate::process::{Floor, Host};
 use crate::series::Series;
 use crate::table::{Bar, Compare, Row, Table, Unit};
-use crate::throughput::{ROUNDS, Throughput};
+use crate::throughput::{CONNECTIONS, ROUNDS, Throughput};
 
 const PROMPT: &str = "add n";
+
+/// Over how many names the counting is spread.
+const NAMES: usize = 1_000;
 
 /// Agents that take turns, each with a database of a MiB. So many that the file of each has long been closed when its turn
 /// comes again.
@@ -30,16 +33,24 @@ async fn counting(table: &mut Table) {
     let host = Host::serve("keeper", "", &[]).await;
     let (head, body) = sample(host.server.address, "keeper/sample", PROMPT).await;
     let (_floor, floor) = Floor::serving(&["persisted", &head, &body]).await;
+    // All files are there before: what making one takes is measured by itself, below.
+    let (connections, until) = (CONNECTIONS, Until::Count(NAMES));
+    let load = Load { connections, until, agent: |_, number| many_names(number), prompt: PROMPT, events: 2 };
+    assert_eq!(load.on(host.server.address).await.failure, None);
     let (mut one, mut many, mut bare) = <(Throughput, Throughput, Throughput)>::default();
     for round in 1..=ROUNDS {
         eprintln!("persisted: round {round} of {ROUNDS}");
         one.turn(host.server, |_, _| "keeper/one".into(), PROMPT, 1).await;
         bare.turn(floor, |_, _| "keeper/one".into(), PROMPT, 1).await;
-        many.turn(host.server, |_, request| format!("keeper/n{}", request % 1_000), PROMPT, 1).await;
+        many.turn(host.server, |_, request| many_names(request), PROMPT, 1).await;
     }
     table.add(one.row("persisted: runs/s of a kept counter, one name", &bare).bar(Bar::AtLeast(0.4)));
     table.add(one.processor_row(&bare));
     table.add(many.row("  over 1,000 names, against one name", &one).bar(Bar::AtLeast(0.8)));
+}
+
+fn many_names(number: usize) -> String {
+    format!("keeper/n{}", number % NAMES)
 }
 
 async fn waking(table: &mut Table) {

@@ -62,6 +62,18 @@ impl Host {
         Self::start([plugins, data], more).await
     }
 
+    /// Serves one plugin that may be granted the model `practice`, at this address.
+    pub(crate) async fn asking(model: SocketAddr, plugin: &str, sidecar: &str, more: &[&str]) -> Self {
+        let settings = tempfile::NamedTempFile::new().unwrap();
+        let provider = format!(
+            "[models.practice]\nprovider = \"openai\"\nmodel = \"practice\"\nurl = \"http://{model}/v1\"\n"
+        );
+        std::fs::write(settings.path(), provider).unwrap();
+        // Read at the start, and not again.
+        let config = ["--config", settings.path().to_str().unwrap()];
+        Self::serve(plugin, sidecar, &[&config, more].concat()).await
+    }
+
     /// Kills it, and starts it again on what it has on disk.
     pub(crate) async fn again(self) -> Self {
         self.program.kill().await;

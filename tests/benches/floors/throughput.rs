@@ -30,8 +30,32 @@ impl Throughput {
     where
         F: Fn(usize, usize) -> String + Clone + Send + 'static,
     {
-        let load =
-            Load { connections: CONNECTIONS, until: Until::Time(TURN), agent, prompt, events: each + 1 };
+        self.turn_of(server, agent, prompt, (each, each + 1)).await;
+    }
+
+    /// The same where the answer ends with what it used, which counts for nothing here.
+    pub(crate) async fn turn_with_usage<F>(
+        &mut self,
+        server: Server,
+        agent: F,
+        prompt: &'static str,
+        each: usize,
+    ) where
+        F: Fn(usize, usize) -> String + Clone + Send + 'static,
+    {
+        self.turn_of(server, agent, prompt, (each, each + 2)).await;
+    }
+
+    async fn turn_of<F>(
+        &mut self,
+        server: Server,
+        agent: F,
+        prompt: &'static str,
+        (each, events): (usize, usize),
+    ) where
+        F: Fn(usize, usize) -> String + Clone + Send + 'static,
+    {
+        let load = Load { connections: CONNECTIONS, until: Until::Time(TURN), agent, prompt, events };
         let before = processor_time(server.id);
         let answered = load.on(server.address).await;
         let processor = processor_time(server.id) - before;

@@ -1,8 +1,6 @@
 //! The contract in `wit/`, bound to Rust, and the host's side of its imports.
 
-use rookery_agents::Reply;
-use wasmtime::AsContextMut;
-use wasmtime::component::{Access, HasSelf, InstancePre, Linker, Resource};
+use wasmtime::component::{HasSelf, InstancePre, Linker};
 
 use crate::state::State;
 
@@ -14,10 +12,13 @@ mod generated {
         imports: {
             default: trappable,
             "rookery:agent/output.[method]reply.write": store | trappable,
+            "rookery:agent/output.[method]reply.forward": store | trappable,
+            "rookery:agent/model.chat": store | trappable,
+            "rookery:agent/model.embed": store | trappable,
         },
         exports: { default: async | store },
         with: {
-            "rookery:agent/output.reply": rookery_agents::Reply,
+            "rookery:agent/output.reply": crate::output::Output,
             "rookery:agent/sql.rows": rookery_storage::Rows,
         },
     });
@@ -47,6 +48,7 @@ mod waking {
         exports: { default: async | store },
         with: {
             "rookery:agent/types": super::generated::rookery::agent::types,
+            "rookery:agent/model": super::generated::rookery::agent::model,
             "rookery:agent/output": super::generated::rookery::agent::output,
         },
     });
@@ -54,8 +56,8 @@ mod waking {
 
 pub(crate) use generated::rookery::agent::types;
 
-use generated::rookery::agent::{identity, output};
-pub(crate) use generated::rookery::agent::{schedule, sql, storage};
+use generated::rookery::agent::identity;
+pub(crate) use generated::rookery::agent::{model, output, schedule, sql, storage};
 pub(crate) use optional::LifecyclePre;
 pub(crate) use waking::AlarmPre;
 pub(crate) use waking::exports::rookery::agent::alarm::Ringing;
@@ -67,7 +69,8 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     output::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     storage::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     sql::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    schedule::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+    schedule::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    model::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
 
 /// Checks that a component exports what every plugin must. An error says what it lacks.
@@ -80,44 +83,6 @@ impl types::Host for State {}
 impl identity::Host for State {
     fn agent(&mut self) -> wasmtime::Result<types::AgentId> {
         Ok((&self.agent).into())
-    }
-}
-
-impl output::Host for State {}
-
-impl output::HostReplyWithStore<State> for HasSelf<State> {
-    fn write(
-        mut access: Access<'_, State, Self>,
-        reply: Resource<Reply>,
-        chunk: types::Chunk,
-    ) -> wasmtime::Result<Result<(), output::Refusal>> {
-        let state = access.get();
-        state.gate.pass()?;
-        let reply = state.table.get(&reply)?;
-        let written = reply.write(chunk.into()).map_err(Into::into);
-        if !reply.has_room() {
-            // The call itself cannot wait; the guest does, as soon as it goes on (see `turns`).
-            state.held_by = Some(reply.clone());
-            access.as_context_mut().set_epoch_deadline(0);
-        }
-        Ok(written)
-    }
-}
-
-impl output::HostReply for State {
-    fn drop(&mut self, reply: Resource<Reply>) -> wasmtime::Result<()> {
-        self.table.delete(reply)?;
-        Ok(())
-    }
-}
-
-impl From<rookery_agents::Refusal> for output::Refusal {
-    fn from(refusal: rookery_agents::Refusal) -> Self {
-        match refusal {
-            rookery_agents::Refusal::Cancelled => Self::Cancelled,
-            rookery_agents::Refusal::TooLarge => Self::TooLarge,
-            rookery_agents::Refusal::Invalid => Self::Invalid,
-        }
     }
 }
 

@@ -18,6 +18,9 @@ pub enum LoadError {
     /// A component that is no agent.
     #[error("it does not export `{HANDLER}`, so it is no agent: {0}")]
     World(String),
+    /// Values that the host adds to its requests and cannot guard.
+    #[error("what [http.inject] adds cannot be guarded: {0}")]
+    Guard(String),
 }
 
 /// The export that makes a component an agent.
@@ -34,6 +37,9 @@ impl LoadError {
             Self::Compile(_) => "check the file with `wasm-tools validate --features all`",
             Self::Import(_) => {
                 "build it against the world `rookery:agent/plugin` in wit/, or WASI 0.2 or 0.3"
+            }
+            Self::Guard(_) => {
+                "look at the variables that the sidecar names; a key has some hundred characters at most"
             }
             Self::World(_) => "export the world `rookery:agent/plugin` in wit/",
         }

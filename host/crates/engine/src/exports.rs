@@ -1,6 +1,6 @@
 //! What a component exports for the host to call: its handler, and what it need not have.
 
-use rookery_agents::Reply;
+use crate::output::Output;
 use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre, Resource, TypedFunc};
 
@@ -8,7 +8,7 @@ use crate::contract::{AlarmPre, LifecyclePre, Ringing, check, types};
 use crate::state::State;
 
 /// What a run calls: with what it is given, and where it writes.
-pub(crate) type Function<P> = TypedFunc<(P, Resource<Reply>), (Result<(), types::Failure>,)>;
+pub(crate) type Function<P> = TypedFunc<(P, Resource<Output>), (Result<(), types::Failure>,)>;
 
 const HANDLER: &str = "rookery:agent/handler@0.1.0";
 const LIFECYCLE: &str = "rookery:agent/lifecycle@0.1.0";

@@ -92,14 +92,14 @@ impl WasiHttpHooks for Outgoing {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let (caller, run) = (self.caller.clone(), self.opening.take());
         Box::new(async move {
-            let Some(Running { ended, reply }) = run else { return Err(error(SendError::Cancelled)) };
+            let Some(Running { ended, output }) = run else { return Err(error(SendError::Cancelled)) };
             let origin = origin(request.uri());
             let request = request.map(|body| Body::new(body.map_err(Into::into)));
             let asked = asked(options.unwrap_or_default());
             let response = caller.send(request, ended, asked).await.map_err(error)?;
             let failed = move |failed: SendError| {
                 if let SendError::BetweenBytesTimeout(silence) = failed {
-                    reply.stalled(stalled(&origin, silence));
+                    output.written.reply().stalled(stalled(&origin, silence));
                 }
                 error(failed)
             };

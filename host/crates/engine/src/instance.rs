@@ -18,6 +18,8 @@ use wasmtime::{AsContextMut, Store};
 use crate::contract::{Ringing, types};
 use crate::exports::{Calls, Function};
 use crate::gate::{Gate, NotKept, Undoes};
+use crate::model::Forwards;
+use crate::output::Output;
 use crate::state::State;
 use crate::tasks::Running;
 use crate::turns::Turn;
@@ -103,7 +105,9 @@ enum Next {
 /// Makes one call.
 async fn make(guest: &Accessor<State>, calls: &Calls, call: Call) -> wasmtime::Result<()> {
     let Call { prompt, alarm, reply, ended, answer } = call;
-    let run = Running { ended, reply };
+    let leaks = guest.with(|mut access| access.get().leaks.clone());
+    let run =
+        Running { ended, output: Output { written: leaks.guarded(reply), forwards: Forwards::default() } };
     let returned = match (alarm, calls.ring) {
         (None, _) => begin(guest, calls.handle, prompt.into(), run).await?,
         (Some(alarm), Some(ring)) => begin(guest, ring, ringing(prompt, alarm), run).await?,
@@ -112,7 +116,10 @@ async fn make(guest: &Accessor<State>, calls: &Calls, call: Call) -> wasmtime::R
         }
     };
     // Nobody listens any more where the run was given up in the meantime.
-    let _ = answer.send(returned.map_err(Into::into));
+    let _ = answer.send(returned.map_err(|failure| {
+        let failure: Failure = failure.into();
+        Failure { message: leaks.mask(failure.message), ..failure }
+    }));
     Ok(())
 }
 
@@ -126,19 +133,22 @@ async fn begin<P>(
 where
     P: Lower + ComponentType + Send + Sync + 'static,
 {
+    let Output { written, forwards } = run.output.clone();
     let begun = guest.with(|mut access| {
-        let reply = access.get().table.push(run.reply.clone())?;
+        let reply = access.get().table.push(run.output.clone())?;
         let begun = function.start_call_concurrent(access.as_context_mut(), (parameter, reply))?;
         access.get().tasks.begin(begun.task(), run);
         wasmtime::error::Ok(begun)
     })?;
     let task = begun.task();
     let (returned,) = function.finish_call_concurrent(guest, begun).await?;
+    let forwarded = forwards.ended().await;
+    written.finish();
     guest.with(|mut access| {
         access.get().tasks.end(task);
         access.get().gate.pass()
     })?;
-    Ok(returned)
+    Ok(returned.and(forwarded))
 }
 
 fn ringing(prompt: Prompt, alarm: Alarm) -> Ringing {

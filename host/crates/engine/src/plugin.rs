@@ -6,6 +6,8 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use rookery_agents::guest::{Instance, Plugin, Policy};
 use rookery_core::{AgentId, ByteSize, Code, Failure, Generation, PluginName};
+use rookery_leaks::{Guard, Secrets};
+use rookery_models::Granted;
 use rookery_outgoing::{AskedTimeouts, Caller, Grants};
 use wasmtime::Store;
 use wasmtime::component::{Component, InstancePre};
@@ -16,11 +18,11 @@ use crate::error::LoadError;
 use crate::exports::Exports;
 use crate::http::Outgoing;
 use crate::instance::{Launched, trapped};
+use crate::leaks::Leaks;
 use crate::memory::Memory;
 use crate::state::State;
 
 /// What a plugin is made of: the component and what its sidecar says.
-#[derive(Debug)]
 pub struct Source {
     /// The plugin's name.
     pub name: PluginName,
@@ -38,6 +40,8 @@ pub struct Source {
     pub policy: Policy,
     /// What may be reached over HTTP.
     pub grants: Grants,
+    /// The models that it may ask.
+    pub models: Granted,
     /// How many outgoing requests all agents of the plugin may have open at once.
     pub open_requests: usize,
     /// Other waits than the host's for outgoing requests, where they are set.
@@ -56,6 +60,8 @@ struct Inner {
     memory: ByteSize,
     config: Arc<WasiConfigVariables>,
     caller: Caller,
+    models: Granted,
+    guard: Guard,
 }
 
 impl Loaded {
@@ -66,7 +72,8 @@ impl Loaded {
             .map_err(|error| LoadError::Import(format!("{error:#}")))?;
         let exports = Exports::of(component, &pre).map_err(|error| LoadError::World(format!("{error:#}")))?;
         engine.gates.set_limit(&source.name, source.storage.0);
-        let Source { grants, open_requests, timeouts, .. } = source;
+        let Source { grants, open_requests, timeouts, models, .. } = source;
+        let guard = guard(&source.name, &grants, &models)?;
         let caller = engine.client.caller(source.name.as_str(), grants, open_requests, timeouts);
         Ok(Self(Arc::new(Inner {
             engine,
@@ -77,6 +84,8 @@ impl Loaded {
             memory: source.memory,
             config: Arc::new(source.config.into_iter().collect()),
             caller,
+            models,
+            guard,
         })))
     }
 }
@@ -100,6 +109,21 @@ impl Plugin for Loaded {
     }
 }
 
+/// What guards the values that the host adds to the plugin's requests. Those that the sidecar itself holds in plain sight
+/// are no secrets: an API's version would be masked wherever somebody writes a date.
+fn guard(plugin: &PluginName, grants: &Grants, models: &Granted) -> Result<Guard, LoadError> {
+    let injected = grants.secrets().filter(|injected| !injected.plain);
+    let mut secrets: Secrets = injected.map(|injected| (injected.name, injected.value.to_owned())).collect();
+    for (name, value) in models.secrets() {
+        secrets.add(name, value);
+    }
+    let guard = Guard::new(&secrets).map_err(|error| LoadError::Guard(error.to_string()))?;
+    for name in guard.too_short() {
+        tracing::warn!(%plugin, secret = %name, "this value is too short to be searched for in what guests write");
+    }
+    Ok(guard)
+}
+
 /// What the guest has to wait for before it goes on.
 fn held(state: &mut State) -> Option<BoxFuture<'static, ()>> {
     let reply = state.held_by.take()?;
@@ -109,12 +133,13 @@ fn held(state: &mut State) -> Option<BoxFuture<'static, ()>> {
 impl Inner {
     async fn launch(&self, agent: AgentId) -> Result<Box<dyn Instance>, Failure> {
         let limit = usize::try_from(self.memory.0).unwrap_or(usize::MAX);
-        let outgoing = Outgoing::new(&self.caller, &agent);
+        let leaks = Leaks::new(self.guard.clone(), agent.clone());
+        let ways_out = (Outgoing::new(&self.caller, &agent), self.models.for_agent(&agent.to_string()));
         let gate = self.engine.gates.of(&agent).await;
         let undoes = gate.undoes();
         let alarms = (self.engine.wall.clone(), self.exports.rings());
         let state =
-            State::new(agent, Memory::new(limit), outgoing, gate.clone(), alarms, self.config.clone());
+            State::new(agent, Memory::new(limit), ways_out, leaks, gate.clone(), alarms, self.config.clone());
         let mut store = Store::new(&self.engine.engine, state);
         store.limiter(|state| &mut state.memory);
         let turn = self.engine.turns.apply(&mut store, |_| None);

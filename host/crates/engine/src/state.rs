@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rookery_agents::Reply;
 use rookery_alarms::WallClock;
 use rookery_core::AgentId;
+use rookery_models::Granted;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_config::WasiConfigVariables;
@@ -13,6 +14,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::gate::Gate;
 use crate::http::Outgoing;
 use crate::keyvalue::Cursors;
+use crate::leaks::Leaks;
 use crate::memory::Memory;
 use crate::stdio::Lines;
 use crate::tasks::Tasks;
@@ -30,6 +32,8 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) memory: Memory,
     pub(crate) outgoing: Outgoing,
+    pub(crate) models: Granted,
+    pub(crate) leaks: Leaks,
     pub(crate) tasks: Tasks,
     pub(crate) gate: Gate,
     pub(crate) wall: WallClock,
@@ -50,7 +54,8 @@ impl State {
     pub(crate) fn new(
         agent: AgentId,
         memory: Memory,
-        outgoing: Outgoing,
+        (outgoing, models): (Outgoing, Granted),
+        leaks: Leaks,
         gate: Gate,
         (wall, rings): (WallClock, bool),
         config: Arc<WasiConfigVariables>,
@@ -58,8 +63,8 @@ impl State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
         let wasi = WasiCtx::builder()
-            .stdout(Lines::new(agent.clone(), "stdout"))
-            .stderr(Lines::new(agent.clone(), "stderr"))
+            .stdout(Lines::new(agent.clone(), "stdout", &leaks))
+            .stderr(Lines::new(agent.clone(), "stderr", &leaks))
             .max_random_size(RANDOM)
             .allow_tcp(false)
             .allow_udp(false)
@@ -70,6 +75,8 @@ impl State {
             table,
             memory,
             outgoing,
+            models,
+            leaks,
             tasks: Tasks::default(),
             gate,
             wall,

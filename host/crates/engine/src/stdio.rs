@@ -3,13 +3,16 @@
 //! Bounded by: [`LINE`] bytes a line; a longer one is logged in pieces. Writing never waits.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use rookery_core::AgentId;
+use rookery_leaks::Mask;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2;
+
+use crate::leaks::Leaks;
 
 /// The longest piece that is logged at once. Long enough for a backtrace's line, short enough that a guest which never
 /// ends its line holds little.
@@ -20,29 +23,48 @@ const LINE: usize = 4 * 1024;
 pub(crate) struct Lines {
     agent: AgentId,
     stream: &'static str,
-    begun: Arc<Mutex<Vec<u8>>>,
+    leaks: Leaks,
+    begun: Arc<Mutex<Begun>>,
+}
+
+/// A line that has begun.
+struct Begun {
+    bytes: Vec<u8>,
+    /// Over pieces of a line: a value may lie across them.
+    mask: Mask,
 }
 
 impl Lines {
-    pub(crate) fn new(agent: AgentId, stream: &'static str) -> Self {
-        Self { agent, stream, begun: Arc::default() }
+    pub(crate) fn new(agent: AgentId, stream: &'static str, leaks: &Leaks) -> Self {
+        let begun = Begun { bytes: Vec::new(), mask: leaks.stream() };
+        Self { agent, stream, leaks: leaks.clone(), begun: Arc::new(Mutex::new(begun)) }
     }
 
     fn write(&self, bytes: &[u8]) {
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut begun = self.begun();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             for piece in piece.chunks(LINE) {
-                begun.extend_from_slice(piece);
-                if begun.ends_with(b"\n") || begun.len() >= LINE {
-                    self.log(&begun);
-                    begun.clear();
+                begun.bytes.extend_from_slice(piece);
+                if begun.bytes.ends_with(b"\n") || begun.bytes.len() >= LINE {
+                    self.log(&mut begun);
                 }
             }
         }
     }
 
-    fn log(&self, line: &[u8]) {
-        let line = String::from_utf8_lossy(line);
+    fn begun(&self) -> MutexGuard<'_, Begun> {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logs what there is of a line.
+    fn log(&self, begun: &mut Begun) {
+        let bytes = std::mem::take(&mut begun.bytes);
+        let pushed = begun.mask.push(String::from_utf8_lossy(&bytes).into_owned());
+        self.leaks.tell(&pushed.hits);
+        let mut line = pushed.text;
+        if bytes.len() < LINE || bytes.ends_with(b"\n") {
+            line.push_str(&begun.mask.finish());
+        }
         // Control characters could forge other lines, or move a terminal's cursor.
         let line: String = line
             .trim_end()
@@ -58,8 +80,7 @@ impl Lines {
 impl Drop for Lines {
     fn drop(&mut self) {
         if Arc::strong_count(&self.begun) == 1 {
-            let begun = std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner));
-            self.log(&begun);
+            self.log(&mut self.begun());
         }
     }
 }
@@ -118,15 +139,17 @@ impl p2::Pollable for Lines {
 
 #[cfg(test)]
 mod tests {
+    use rookery_leaks::Guard;
+
     use super::*;
 
     fn begun(writes: &[&[u8]]) -> Vec<u8> {
         let agent = AgentId { plugin: "p".parse().unwrap(), name: "n".parse().unwrap() };
-        let lines = Lines::new(agent, "stdout");
+        let lines = Lines::new(agent.clone(), "stdout", &Leaks::new(Guard::none(), agent));
         for bytes in writes {
             lines.write(bytes);
         }
-        lines.begun.lock().unwrap().clone()
+        lines.begun().bytes.clone()
     }
 
     #[test]

@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 
-use rookery_agents::Reply;
 use tokio_util::sync::CancellationToken;
 use wasmtime::StoreContextMut;
 use wasmtime::component::GuestTaskId;
 
+use crate::output::Output;
 use crate::state::State;
 
 /// What calls of the host need of the run that they belong to.
@@ -17,7 +17,7 @@ use crate::state::State;
 pub(crate) struct Running {
     /// Fires when the run was cancelled, or has its outcome.
     pub(crate) ended: CancellationToken,
-    pub(crate) reply: Reply,
+    pub(crate) output: Output,
 }
 
 /// The guest's tasks that are runs.

@@ -54,6 +54,14 @@ impl Granted {
         self.plugin.models.keys()
     }
 
+    /// What is shown to providers and to nobody else, each with a name that may be shown.
+    pub fn secrets(&self) -> impl Iterator<Item = (String, &str)> {
+        self.plugin.models.iter().flat_map(|(name, routes)| {
+            let values = routes.iter().flat_map(|route| route.secrets());
+            values.map(move |value| (format!("a key of the model {name}"), value))
+        })
+    }
+
     /// The name that is meant: itself if it is granted, or the default one's.
     pub fn named(&self, model: Option<&str>) -> Result<&ModelName, Error> {
         self.find(model).map(|(name, _)| name)
@@ -147,9 +155,9 @@ impl Granted {
 
     fn deny(&self, model: &str) -> Error {
         let (model, plugin, agent) = (brief(model), &self.plugin.name, &*self.agent);
-        let names: Vec<&str> =
-            self.plugin.models.keys().map(ModelName::as_str).chain([model.as_str()]).collect();
-        let line = format!("allow = {names:?}");
+        let others = self.plugin.models.keys().filter(|name| Some(*name) != self.plugin.default.as_ref());
+        let names: Vec<&str> = others.map(ModelName::as_str).chain([model.as_str()]).collect();
+        let line = format!("others = {names:?}");
         tracing::warn!(
             %plugin, agent, model,
             "refused a model that is not granted; to allow it, have `{line}` under [models] in {plugin}.toml"

@@ -97,6 +97,11 @@ pub(crate) fn added(provider: &Provider) -> (BTreeMap<String, String>, Vec<Strin
 }
 
 impl Route {
+    /// What is shown to the provider and to nobody else.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.secrets.iter().map(String::as_str)
+    }
+
     /// The way of this plugin, if its provider can be spoken to.
     pub(crate) fn open(
         provider: &Provider,

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response, Uri, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use rookery_cassettes::{BODY_LIMIT, Ended, Exchange, NotRecorded, Replaying, Speed};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -28,16 +28,17 @@ pub(crate) async fn answer(
     request: Request<Body>,
 ) -> Result<Response<Replayed>, SendError> {
     let asked = Instant::now();
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let url = head.uri.to_string();
-    let body = match Limited::new(body, BODY_LIMIT).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
+    let mut sent = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(SendError::Upload)?.into_data() else { continue };
+        if data.len() > BODY_LIMIT - sent.len() {
             return Err(cassettes.too_large(agent, &head.method, &url).into());
         }
-        Err(error) => return Err(SendError::Upload(error)),
-    };
-    let exchange = cassettes.answer(agent, &head.method, &url, &body)?;
+        sent.extend_from_slice(&data);
+    }
+    let exchange = cassettes.answer(agent, &head.method, &url, &sent)?;
     let clock = |from: Instant| (cassettes.speed() == Speed::Recorded).then_some(from);
     if let Some(asked) = clock(asked) {
         sleep_until(asked + millis(exchange.after)).await;

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rookery_core::ByteSize;
+use rookery_tables::Mistake;
 
 /// One file that is not as it should be. Shown as one line: the file and what is wrong with it.
 #[derive(Debug)]
@@ -49,18 +50,7 @@ pub enum PluginError {
     },
     /// A sidecar that does not say what a sidecar can say.
     #[error(transparent)]
-    Sidecar(#[from] SidecarError),
-}
-
-/// What is wrong with a sidecar.
-#[derive(Debug)]
-pub struct SidecarError {
-    /// Counted from 1; none where it is about the whole file.
-    pub line: Option<usize>,
-    /// What is wrong. Never holds a value of [http.inject], which may be a secret.
-    pub what: String,
-    /// What would mend it.
-    pub hint: String,
+    Sidecar(#[from] Mistake),
 }
 
 /// Why there is nothing to be found at all.
@@ -99,7 +89,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.path.file_name().unwrap_or(self.path.as_os_str()).display();
         match &self.error {
-            PluginError::Sidecar(SidecarError { line: Some(line), what, .. }) => {
+            PluginError::Sidecar(Mistake { line: Some(line), what, .. }) => {
                 write!(f, "`{name}:{line}`: {what}")
             }
             error => write!(f, "`{name}`: {error}"),
@@ -133,17 +123,6 @@ impl PluginError {
         }
     }
 }
-
-impl fmt::Display for SidecarError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "line {line}: {}", self.what),
-            None => f.write_str(&self.what),
-        }
-    }
-}
-
-impl std::error::Error for SidecarError {}
 
 impl FolderError {
     /// What would mend it.

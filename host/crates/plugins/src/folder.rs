@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 use rookery_core::PluginName;
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{FolderError, PluginError, Problem, SidecarError};
+use crate::error::{FolderError, PluginError, Problem};
 use crate::sidecar::Sidecar;
+use rookery_tables::Mistake;
 
 /// What a folder holds.
 #[derive(Debug, Default)]
@@ -141,7 +142,7 @@ fn read_sidecar(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Sid
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
         let hint = "save it in UTF-8".into();
-        vec![PluginError::Sidecar(SidecarError { line: Some(line), what: "it is not UTF-8".into(), hint })]
+        vec![PluginError::Sidecar(Mistake { line: Some(line), what: "it is not UTF-8".into(), hint })]
     })?;
     Sidecar::parse(&text, env).map_err(|errors| errors.into_iter().map(PluginError::Sidecar).collect())
 }

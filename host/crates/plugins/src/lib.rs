@@ -8,8 +8,7 @@
 mod error;
 mod folder;
 mod sidecar;
-mod table;
 
-pub use error::{FolderError, PluginError, Problem, SidecarError};
+pub use error::{FolderError, PluginError, Problem};
 pub use folder::{Folder, PluginFile, scan};
-pub use sidecar::{Http, Limits, Runs, Sidecar};
+pub use sidecar::{Http, Limits, Models, Runs, Sidecar};

@@ -9,12 +9,10 @@ use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use rookery_core::{ByteSize, Overlap, Span};
+use rookery_core::{ByteSize, Overlap};
 use rookery_outgoing::{DEFAULT_OPEN_REQUESTS, GrantError, Grants, Timeouts};
+use rookery_tables::{Expected, Mistake, Mistakes, NUMBER, SPAN, TEXTS, Table, number, span, texts};
 use toml::de::{DeTable, DeValue};
-
-use crate::error::SidecarError;
-use crate::table::{Errors, Expected, Table};
 
 /// A plugin's sidecar. The default is what holds for a plugin without one.
 #[derive(Debug, Default)]
@@ -23,6 +21,8 @@ pub struct Sidecar {
     pub grants: Grants,
     /// How its requests are made.
     pub http: Http,
+    /// The host's models that it may ask.
+    pub models: Models,
     /// Values that its guests may read.
     pub config: BTreeMap<String, String>,
     /// How runs of its agents are served.
@@ -42,6 +42,15 @@ pub struct Http {
     pub connect_timeout: Option<Duration>,
     /// How long the head of a response may take from then, likewise.
     pub first_byte_timeout: Option<Duration>,
+}
+
+/// Which of the host's models a plugin may ask.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Models {
+    /// The one that is asked where the guest names none.
+    pub default: Option<String>,
+    /// Those that the guest may name besides.
+    pub others: Vec<String>,
 }
 
 /// How runs of a plugin's agents are served.
@@ -120,16 +129,14 @@ impl Default for Limits {
 }
 
 /// Every table, with every key that it knows. In [config] and below [http.inject] any key is good.
-const TABLES: [(&str, &[&str]); 5] = [
+const TABLES: [(&str, &[&str]); 6] = [
     ("http", &["allow", "inject", "open_requests", "connect_timeout", "first_byte_timeout"]),
+    ("models", &["default", "others"]),
     ("config", &[]),
     ("runs", &["deadline", "queue", "overlap", "concurrency", "on_detach", "grace", "stall"]),
     ("lifecycle", &["sleep_after"]),
     ("limits", &["memory", "output", "storage"]),
 ];
-
-/// Longer than any run or wait that somebody watches, and short enough that a clock can count it.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Sidecar {
     /// Reads a sidecar; `env` looks variables up in the host's environment.
@@ -137,21 +144,21 @@ impl Sidecar {
     /// # Errors
     ///
     /// Everything that is wrong with it, from the top down.
-    pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<SidecarError>> {
-        let errors = Errors::of(text);
+    pub fn parse(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<Mistake>> {
+        let errors = Mistakes::of(text);
         let document = DeTable::parse(text).map_err(|error| {
             let line = error.span().map(|span| errors.line(span.start));
             let hint =
                 "a key stands before its value, `key = \"text\"`, and a table's name in brackets, `[name]`"
                     .into();
-            vec![SidecarError { line, what: format!("it is no TOML: {}", error.message()), hint }]
+            vec![Mistake { line, what: format!("it is no TOML: {}", error.message()), hint }]
         })?;
         let sidecar = read(&Table::root(&errors, document.get_ref()), &errors, env);
         if errors.is_empty() { Ok(sidecar) } else { Err(errors.into_found()) }
     }
 }
 
-fn read(root: &Table<'_>, errors: &Errors<'_>, env: &dyn Fn(&str) -> Option<String>) -> Sidecar {
+fn read(root: &Table<'_>, errors: &Mistakes<'_>, env: &dyn Fn(&str) -> Option<String>) -> Sidecar {
     let mut sidecar = Sidecar::default();
     // First, as grants are parsed only where nothing was wrong with their table before.
     if let Some(http) = known(root, "http") {
@@ -165,6 +172,10 @@ fn read(root: &Table<'_>, errors: &Errors<'_>, env: &dyn Fn(&str) -> Option<Stri
                 Grants::none()
             });
         }
+    }
+    if let Some(models) = known(root, "models") {
+        let default = models.read("default", None, MODEL, |value| Some(Some(value.as_str()?.to_owned())));
+        sidecar.models = Models { default, others: models.read("others", Vec::new(), TEXTS, texts) };
     }
     if let Some(config) = root.table("config") {
         sidecar.config = read_config(&config);
@@ -207,9 +218,7 @@ fn read_http(http: &Table<'_>) -> Http {
 
 fn read_allow(http: &Table<'_>) -> Vec<String> {
     let expected = Expected { what: "a list of strings", example: r#"["https://api.openai.com"]"# };
-    http.read("allow", Vec::new(), expected, |value| {
-        value.as_array()?.iter().map(|entry| entry.get_ref().as_str().map(str::to_owned)).collect()
-    })
+    http.read("allow", Vec::new(), expected, texts)
 }
 
 fn read_inject(http: &Table<'_>) -> BTreeMap<String, BTreeMap<String, String>> {
@@ -231,7 +240,7 @@ fn read_inject(http: &Table<'_>) -> BTreeMap<String, BTreeMap<String, String>> {
     read
 }
 
-fn grant_error(error: &GrantError, line: Option<usize>) -> SidecarError {
+fn grant_error(error: &GrantError, line: Option<usize>) -> Mistake {
     let hint = match error {
         GrantError::Entry { mend, .. } | GrantError::Header { mend, .. } => mend.clone(),
         GrantError::NotAllowed { entry } => format!("add \"{entry}\" there"),
@@ -240,10 +249,10 @@ fn grant_error(error: &GrantError, line: Option<usize>) -> SidecarError {
     // The message ends with what is said in the hint here.
     let what = error.to_string();
     let what = what.strip_suffix(&format!("; {hint}")).unwrap_or(&what).to_owned();
-    SidecarError { line, what, hint }
+    Mistake { line, what, hint }
 }
 
-fn line_of(error: &GrantError, http: &Table<'_>, errors: &Errors<'_>) -> Option<usize> {
+fn line_of(error: &GrantError, http: &Table<'_>, errors: &Mistakes<'_>) -> Option<usize> {
     match error {
         GrantError::Entry { key: "allow", entry, .. } => {
             let allow = http.get("allow")?.value.as_array()?;
@@ -285,7 +294,7 @@ fn read_config(config: &Table<'_>) -> BTreeMap<String, String> {
     read
 }
 
-fn read_runs(runs: &Table<'_>, errors: &Errors<'_>) -> Runs {
+fn read_runs(runs: &Table<'_>, errors: &Mistakes<'_>) -> Runs {
     let default = Runs::default();
     let concurrency = runs.read("concurrency", None, NUMBER, |value| Some(number(value)?.try_into().ok()));
     let read = Runs {
@@ -310,7 +319,7 @@ fn read_runs(runs: &Table<'_>, errors: &Errors<'_>) -> Runs {
     };
     if concurrency.is_some() && !matches!(read.overlap, Overlap::Concurrent(_)) {
         let what = "`concurrency` in [runs] does nothing here, as runs do not overlap".into();
-        errors.add(SidecarError {
+        errors.add(Mistake {
             line: runs.get("concurrency").map(|entry| entry.line()),
             what,
             hint: "add `overlap = \"concurrent\"`, or take it out".into(),
@@ -334,31 +343,18 @@ fn read_limits(limits: &Table<'_>) -> Limits {
     }
 }
 
-const SPAN: Expected<'_> = Expected { what: r#"a span of time above zero, up to "7d""#, example: r#""10m""# };
+const MODEL: Expected<'_> = Expected { what: "the name of a model", example: r#""fast""# };
 
 const OVERLAP: Expected<'_> =
     Expected { what: r#""queue", "reject", "interrupt" or "concurrent""#, example: r#""queue""# };
 
 const DETACH: Expected<'_> = Expected { what: r#""continue" or "cancel""#, example: r#""continue""# };
 
-const NUMBER: Expected<'_> = Expected { what: "a number from 1 to 65536", example: "256" };
-
-fn span(value: &DeValue<'_>) -> Option<Duration> {
-    let Span(span) = value.as_str()?.parse().ok()?;
-    (!span.is_zero() && span <= LONGEST).then_some(span)
-}
-
-fn number(value: &DeValue<'_>) -> Option<usize> {
-    let number = value.as_integer()?;
-    let number = usize::from_str_radix(number.as_str(), number.radix()).ok()?;
-    (1..=65536).contains(&number).then_some(number)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Sidecar, Vec<SidecarError>> {
+    fn parse(text: &str) -> Result<Sidecar, Vec<Mistake>> {
         Sidecar::parse(text, &|name| (name == "KEY").then(|| "sk-1".into()))
     }
 
@@ -367,7 +363,7 @@ mod tests {
         let errors = parse(text).expect_err(text);
         errors
             .into_iter()
-            .map(|SidecarError { line, what, hint }| format!("{}: {what}; {hint}", line.expect("a line")))
+            .map(|Mistake { line, what, hint }| format!("{}: {what}; {hint}", line.expect("a line")))
             .collect()
     }
 
@@ -404,6 +400,9 @@ mod tests {
             first_byte_timeout = "90s"
             [http.inject."https://api.openai.com"]
             authorization = "Bearer ${KEY}"
+            [models]
+            default = "fast"
+            others = ["wise", "cheap"]
             [config]
             model = "gpt-4o-mini"
             [runs]
@@ -428,6 +427,8 @@ mod tests {
             first_byte_timeout: Some(Duration::from_secs(90)),
         };
         assert_eq!(sidecar.http, http);
+        let models = Models { default: Some("fast".into()), others: vec!["wise".into(), "cheap".into()] };
+        assert_eq!(sidecar.models, models);
         assert_eq!(sidecar.config["model"], "gpt-4o-mini");
         let expected = Runs {
             deadline: Duration::from_secs(7200),
@@ -468,7 +469,7 @@ mod tests {
             ("[Config]", "1: unknown key `Config`; did you mean `config`?"),
             (
                 "[secrets]",
-                "1: unknown key `secrets`; the keys here are `http`, `config`, `runs`, `lifecycle`, `limits`",
+                "1: unknown key `secrets`; the keys here are `http`, `models`, `config`, `runs`, `lifecycle`, `limits`",
             ),
             ("\n\n[limits]\nmemry = \"64MiB\"", "4: unknown key `memry` in [limits]; did you mean `memory`?"),
             ("[limits]\nmem = \"64MiB\"", "2: unknown key `mem` in [limits]; did you mean `memory`?"),

@@ -1,17 +1,13 @@
-//! A table of a sidecar that is read key by key, and remembers what was wrong with it.
-//!
-//! Promise: what a sidecar says is either understood or an error with its line; no key is passed over.
-
-use std::cell::RefCell;
+//! A table that is read key by key, and remembers what was wrong with it.
 
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::error::SidecarError;
+use crate::mistake::{Mistake, Mistakes};
 
 /// A table and the place where it stands.
-pub(crate) struct Table<'a> {
-    errors: &'a Errors<'a>,
+pub struct Table<'a> {
+    mistakes: &'a Mistakes<'a>,
     /// Empty for the whole file; `http.inject` where that is the table's title.
     path: String,
     table: &'a DeTable<'a>,
@@ -19,55 +15,53 @@ pub(crate) struct Table<'a> {
 
 /// What a value should be.
 #[derive(Clone, Copy)]
-pub(crate) struct Expected<'a> {
+pub struct Expected<'a> {
     /// Follows "it is not".
-    pub(crate) what: &'a str,
+    pub what: &'a str,
     /// As it would stand in the file.
-    pub(crate) example: &'a str,
+    pub example: &'a str,
 }
 
 /// One key of a table, and its value.
 #[derive(Clone, Copy)]
-pub(crate) struct Entry<'a> {
-    pub(crate) key: &'a str,
-    pub(crate) value: &'a DeValue<'a>,
+pub struct Entry<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// Its value.
+    pub value: &'a DeValue<'a>,
     at: usize,
-    errors: &'a Errors<'a>,
+    mistakes: &'a Mistakes<'a>,
     path: &'a str,
-}
-
-/// What is wrong with one sidecar, collected on the way.
-pub(crate) struct Errors<'a> {
-    text: &'a str,
-    found: RefCell<Vec<SidecarError>>,
 }
 
 impl<'a> Table<'a> {
     /// The whole file.
-    pub(crate) fn root(errors: &'a Errors<'a>, table: &'a DeTable<'a>) -> Self {
-        Self { errors, path: String::new(), table }
+    pub fn root(mistakes: &'a Mistakes<'a>, table: &'a DeTable<'a>) -> Self {
+        Self { mistakes, path: String::new(), table }
     }
 
     /// The table of this name, where there is one.
-    pub(crate) fn table(&'a self, key: &str) -> Option<Table<'a>> {
+    pub fn table(&'a self, key: &str) -> Option<Table<'a>> {
         self.get(key).and_then(Entry::table)
     }
 
-    pub(crate) fn get(&'a self, key: &str) -> Option<Entry<'a>> {
+    /// The key of this name, where there is one.
+    pub fn get(&'a self, key: &str) -> Option<Entry<'a>> {
         self.table.get_key_value(key).map(|(key, value)| self.entry(key, value))
     }
 
-    pub(crate) fn entries(&'a self) -> impl Iterator<Item = Entry<'a>> {
+    /// All keys.
+    pub fn entries(&'a self) -> impl Iterator<Item = Entry<'a>> {
         self.table.iter().map(|(key, value)| self.entry(key, value))
     }
 
     fn entry(&'a self, key: &'a Spanned<DeString<'a>>, value: &'a Spanned<DeValue<'a>>) -> Entry<'a> {
         let at = key.span().start;
-        Entry { key: key.get_ref(), value: value.get_ref(), at, errors: self.errors, path: &self.path }
+        Entry { key: key.get_ref(), value: value.get_ref(), at, mistakes: self.mistakes, path: &self.path }
     }
 
     /// What `read` makes of the key's value; the default where there is none, and where it is not what is `expected`.
-    pub(crate) fn read<T>(
+    pub fn read<T>(
         &self,
         key: &str,
         default: T,
@@ -81,73 +75,66 @@ impl<'a> Table<'a> {
         })
     }
 
-    /// Makes every key an error that is not one of these. `home` knows the table that a stray key belongs in.
-    pub(crate) fn only(&self, known: &[&str], home: impl Fn(&str) -> Option<&'static str>) {
+    /// Makes every key a mistake that is not one of these. `home` knows the table that a stray key belongs in.
+    pub fn only(&self, known: &[&str], home: impl Fn(&str) -> Option<&'static str>) {
         for entry in self.entries().filter(|entry| !known.contains(&entry.key)) {
             let hint = match (home(entry.key), nearest(entry.key, known)) {
                 (Some(table), _) => format!("it belongs in [{table}]"),
                 (None, Some(near)) => format!("did you mean `{near}`?"),
                 (None, None) => format!("the keys here are {}", listed(known)),
             };
-            entry.error(format!("unknown key `{}`{}", shown(entry.key), within(&self.path)), hint);
+            entry.mistake(format!("unknown key `{}`{}", shown(entry.key), within(&self.path)), hint);
         }
     }
 }
 
 impl<'a> Entry<'a> {
     /// The value, which should be a table.
-    pub(crate) fn table(self) -> Option<Table<'a>> {
+    pub fn table(self) -> Option<Table<'a>> {
         let path = child(self.path, self.key);
         let DeValue::Table(table) = self.value else {
             self.hidden_is_not("a table", format!("write [{path}] on a line of its own, and its keys below"));
             return None;
         };
-        Some(Table { errors: self.errors, path, table })
+        Some(Table { mistakes: self.mistakes, path, table })
     }
 
-    pub(crate) fn line(self) -> usize {
-        self.errors.line(self.at)
+    /// The value, which should be a table, or several of one name: `[[name]]`.
+    pub fn tables(self) -> Vec<Table<'a>> {
+        let DeValue::Array(tables) = self.value else { return self.table().into_iter().collect() };
+        let path = child(self.path, self.key);
+        let found = tables.iter().filter_map(|table| match table.get_ref() {
+            DeValue::Table(table) => Some(Table { mistakes: self.mistakes, path: path.clone(), table }),
+            _ => {
+                self.hidden_is_not(
+                    "a list of tables",
+                    format!("write [[{path}]] on a line of its own for each"),
+                );
+                None
+            }
+        });
+        found.collect()
+    }
+
+    /// Where it stands, counted from 1.
+    pub fn line(self) -> usize {
+        self.mistakes.line(self.at)
     }
 
     /// The value is not what it should be.
-    pub(crate) fn is_not(self, what: &str, hint: String) {
+    pub fn is_not(self, what: &str, hint: String) {
         let assigned = format!("{} = {}", shown(self.key), written(self.value));
-        self.error(format!("`{assigned}`{} is not {what}", within(self.path)), hint);
+        self.mistake(format!("`{assigned}`{} is not {what}", within(self.path)), hint);
     }
 
     /// The value is not what it should be, and may be a secret.
-    pub(crate) fn hidden_is_not(self, what: &str, hint: String) {
-        self.error(format!("`{}`{} is not {what}", shown(self.key), within(self.path)), hint);
+    pub fn hidden_is_not(self, what: &str, hint: String) {
+        self.mistake(format!("`{}`{} is not {what}", shown(self.key), within(self.path)), hint);
     }
 
-    fn error(self, what: String, hint: String) {
-        self.errors.add(SidecarError { line: Some(self.line()), what, hint });
-    }
-}
-
-impl<'a> Errors<'a> {
-    pub(crate) fn of(text: &'a str) -> Self {
-        Self { text, found: RefCell::default() }
-    }
-
-    pub(crate) fn add(&self, error: SidecarError) {
-        self.found.borrow_mut().push(error);
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.found.borrow().is_empty()
-    }
-
-    /// Counted from 1.
-    pub(crate) fn line(&self, at: usize) -> usize {
-        self.text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
-    }
-
-    /// What was found, from the top of the file down.
-    pub(crate) fn into_found(self) -> Vec<SidecarError> {
-        let mut found = self.found.into_inner();
-        found.sort_by_key(|error| error.line);
-        found
+    /// Something is wrong with it.
+    pub fn mistake(self, what: String, hint: String) {
+        self.mistakes.add(Mistake { line: Some(self.line()), what, hint });
     }
 }
 
