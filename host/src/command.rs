@@ -213,7 +213,10 @@ fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         match command.verb {
             Verb::Serve { folder, serving } => {
-                let reach = Reach { models: Settings::found(serving.config.as_deref(), terminal)?.models, cassettes: None };
+                let reach = Reach {
+                    models: Settings::found(serving.config.as_deref(), terminal)?.models,
+                    cassettes: None,
+                };
                 serve(folder, serving, reach, threads, terminal).await.map(|()| ExitCode::SUCCESS)
             }
             Verb::Dev { folder, serving, practice_listen, practice_delay, cassettes } => {
@@ -322,12 +325,7 @@ fn keeping(serving: &Serving) -> Option<Keeping> {
     matches!(serving.keep, Switch::On).then_some(Keeping { settings, strict: serving.strict })
 }
 
-fn config(
-    folder: &std::path::Path,
-    serving: Serving,
-    reach: Reach,
-    threads: usize,
-) -> Config {
+fn config(folder: &std::path::Path, serving: Serving, reach: Reach, threads: usize) -> Config {
     let bytes = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
     let runs = keeping(&serving);
     Config {
