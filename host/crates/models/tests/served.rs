@@ -223,7 +223,7 @@ async fn a_model_that_is_not_granted_is_refused_with_the_line_that_would_grant_i
     assert_eq!(denied.to_string(), "the model `smart` is not granted to `chat`; granted are `fast`");
     let text = log.text();
     assert!(
-        text.contains(r#"have `allow = ["fast", "smart"]` under [models] in chat.toml"#)
+        text.contains(r#"have `others = ["fast", "smart"]` under [models] in chat.toml"#)
             && text.contains("chat/alice"),
         "{text}"
     );
