@@ -3,7 +3,7 @@
 //! Promises: it leaves no file behind and none in the home of whoever runs the tests, and asks nobody but this machine.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -11,6 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+use crate::needs;
 
 const NAMES: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
@@ -43,19 +45,14 @@ pub fn find() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("ROOKERY_BROWSER") {
         return Some(named.into());
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .flat_map(|folder| NAMES.map(|name| folder.join(name)))
-        .find(|file| file.is_file());
+    let found = needs::program(&NAMES);
     if found.is_none() {
         let missing = format!(
             "there is no {} in PATH; install one (`apt-get install -y --no-install-recommends chromium`) or name it in \
              ROOKERY_BROWSER",
             NAMES.join(" or ")
         );
-        assert!(std::env::var_os("CI").is_none(), "{missing}");
-        // Past the test runner, which shows what is printed only of tests that fail.
-        let _ = writeln!(std::io::stderr(), "a test with a browser was not run: {missing}");
+        needs::missing("a test with a browser", &missing);
     }
     found
 }

@@ -8,6 +8,8 @@ pub mod browser;
 pub mod client;
 pub mod guests;
 pub mod host;
+pub mod languages;
+mod needs;
 pub mod program;
 pub mod server;
 

@@ -8,6 +8,7 @@ mod agents;
 mod alarms;
 mod browser;
 mod examples;
+mod languages;
 mod limits;
 mod loading;
 mod models;
