@@ -7,8 +7,7 @@
 // beside it.
 //
 // The world is `contract`, not `plugin`: all of it but the configuration and outgoing HTTP, whose `send` is an `async func`,
-// which componentize-qjs cannot import. Its version is 0.4.4 since 0.4.5 does not forward an answer: it takes the stream of
-// `model.chat` and that of `reply.forward` for two types.
+// which componentize-qjs cannot import.
 //
 // Variants are `{ tag, val }`. An `err` that an import returns is thrown, as the `payload` of an error; one that comes out of
 // a future is `{ tag: "err", val }`. What `handle` throws is its failure.
@@ -47,13 +46,13 @@ export const handler = {
 
 /** Has the model's words passed on to the client, and waits for all that it said. */
 async function answer(reply, request) {
-    let stream;
+    let coming;
     try {
-        stream = model.chat(null, request);
+        coming = model.chat(null, request);
     } catch (error) {
         throw failure(error.payload);
     }
-    const { tag, val } = await reply.forward(stream).read();
+    const { tag, val } = await reply.forward(coming).read();
     if (tag === "err") throw failure(val);
     return val.message;
 }

@@ -53,10 +53,10 @@ class Handler(exports.Handler):
 async def answer(reply: Reply, request: Request) -> model.Assistant:
     """Has the model's words passed on to the client, and waits for all that it said."""
     try:
-        stream = model.chat(None, request)
+        coming = model.chat(None, request)
     except Err as error:
         raise failure(error.value)
-    result = await reply.forward(stream).read()
+    result = await reply.forward(coming).read()
     if isinstance(result, Err):
         raise failure(result.value)
     return result.value.message

@@ -32,6 +32,7 @@ const PAGE: &str = r#"<!doctype html>
     };
     const source = new EventSource("STREAM");
     source.addEventListener("message", event);
+    source.addEventListener("usage", event);
     source.addEventListener("done", event);
     source.addEventListener("error", () => {
         seen.losses.push(source.readyState);
@@ -61,10 +62,10 @@ async fn a_browser_that_loses_its_connection_sees_every_event_once_and_stops_by_
     assert_eq!(run["state"], "done");
     let ids: Vec<_> = events.iter().map(|event| &*event.id).collect();
     let expected: Vec<_> =
-        (1..=21).map(|number| format!("{}/{number}", run["run"].as_str().unwrap())).collect();
+        (1..=22).map(|number| format!("{}/{number}", run["run"].as_str().unwrap())).collect();
     assert_eq!(ids, expected, "every event once, in order");
-    let (done, chunks) = events.split_last().unwrap();
-    assert_eq!(done.kind, "done");
+    let [chunks @ .., usage, done] = &events[..] else { panic!("{} events", events.len()) };
+    assert_eq!((&*usage.kind, &*done.kind), ("usage", "done"));
     assert!(chunks.iter().all(|chunk| chunk.kind == "message"));
     let said: String = chunks.iter().map(|chunk| &*chunk.data).collect();
     let expected: Vec<_> = (1..=20).map(|number| format!("t{number}")).collect();

@@ -169,7 +169,7 @@ async fn chat_makes_the_models_errors_honest_failures() {
         ("/fail 500", 503, "unavailable", "500"),
         ("/fail 400", 500, "failed", "400"),
         ("/tokens 9 /cut 3", 503, "unavailable", "broke off"),
-        ("/tokens 9 /error 3", 503, "unavailable", "midway"),
+        ("/tokens 9 /error 3", 503, "unavailable", "broke off"),
     ] {
         let answer = client.ask("chat/alice", prompt).await;
         assert_eq!(answer.status, status, "{prompt}: {}", answer.body);

@@ -68,19 +68,22 @@ async fn calculates(plugin: &str) {
     let answer = json!({ "id": call.data["id"], "content": 5.5, "is_error": false });
     assert_eq!((&*result.kind, &result.data), ("tool-result", &answer), "{body}");
     let said: String = said.iter().map(|event| event.data.as_str().expect(&body)).collect();
-    assert_eq!(said, "add said: 5.5");
+    assert_eq!(said, "The tool said: 5.5");
 
     // The same instance, again. What the model got wrong is for the model to read.
     for arguments in [r#"{"a":"two","b":3}"#, r#"{"a":2}"#, r#"{"a":true,"b":1}"#, r#"{"a":1e308,"b":1e308}"#]
     {
         let answer = client.ask(&alice, &format!("/tool add {arguments}")).await.json();
-        assert_eq!(answer["text"], r#"add said: "`a` and `b` have to be numbers""#, "{arguments}: {answer}");
+        assert_eq!(
+            answer["text"], r#"The tool said: "`a` and `b` have to be numbers""#,
+            "{arguments}: {answer}"
+        );
         let results = answer["chunks"].as_array().unwrap().iter();
         let failed: Vec<_> =
             results.map(|chunk| &chunk["data"]["is_error"]).filter(|is| is.is_boolean()).collect();
         assert_eq!(failed, [&json!(true)], "{arguments}: {answer}");
     }
-    assert_eq!(client.text(&alice, r#"/tool add {"a":20,"b":22}"#).await, "add said: 42");
+    assert_eq!(client.text(&alice, r#"/tool add {"a":20,"b":22}"#).await, "The tool said: 42");
     assert_eq!(client.text(&alice, "hello").await, "You said: hello");
 
     // A model that is away is an honest failure, and the instance goes on.

@@ -4,7 +4,7 @@
 
 use serde_json::json;
 use tokio::time::Instant;
-use wasmtime::component::{Component, FutureReader, HasSelf, Linker, Resource, ResourceTable, StreamReader};
+use wasmtime::component::{Component, FutureReader, HasSelf, Linker, Resource, ResourceTable};
 use wasmtime::{Config, Engine, PoolingAllocationConfig, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -134,7 +134,7 @@ impl output::HostReply for State {
     fn forward(
         &mut self,
         _: Resource<Reply>,
-        _: StreamReader<model::Delta>,
+        _: model::ComingAnswer,
     ) -> wasmtime::Result<FutureReader<Result<model::Answer, model::Error>>> {
         wasmtime::bail!("there is no model here")
     }

@@ -7,7 +7,7 @@ export const handler = {
     async handle(prompt, reply) {
         const messages = [{ tag: "user", val: [{ tag: "text", val: prompt.text }] }];
         try {
-            for await (const delta of model.chat(null, { messages, tools: [], settings: [] })) {
+            for await (const delta of model.chat(null, { messages, tools: [], settings: [] }).deltas) {
                 if (delta.tag === "failed") throw { payload: delta.val };
                 if (delta.tag !== "ended") reply.write(delta);
             }

@@ -27,13 +27,13 @@ impl model::HostWithStore<State> for HasSelf<State> {
         mut access: Access<'_, State, Self>,
         name: Option<String>,
         request: model::Request,
-    ) -> wasmtime::Result<Result<StreamReader<model::Delta>, model::Error>> {
+    ) -> wasmtime::Result<Result<model::ComingAnswer, model::Error>> {
         let asked = asking(&mut access)?.and_then(|(models, run)| {
             let answer = models.chat(name.as_deref(), request.into(), run.ended.clone());
             Ok(Flow::new(answer.inspect_err(|error| note(&run, error))?, run))
         });
         Ok(match asked {
-            Ok(flow) => Ok(StreamReader::new(access, flow)?),
+            Ok(flow) => Ok(model::ComingAnswer { deltas: StreamReader::new(access, flow)? }),
             Err(error) => Err(error.into()),
         })
     }

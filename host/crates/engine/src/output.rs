@@ -1,7 +1,7 @@
 //! The contract's `output`: where a run's guest writes.
 
 use wasmtime::AsContextMut;
-use wasmtime::component::{Access, FutureReader, HasSelf, Resource, StreamReader};
+use wasmtime::component::{Access, FutureReader, HasSelf, Resource};
 
 use crate::contract::{model, output, types};
 use crate::leaks::Guarded;
@@ -42,12 +42,12 @@ impl output::HostReplyWithStore<State> for HasSelf<State> {
     fn forward(
         mut access: Access<'_, State, Self>,
         output: Resource<Output>,
-        answer: StreamReader<model::Delta>,
+        answer: model::ComingAnswer,
     ) -> wasmtime::Result<FutureReader<Result<model::Answer, model::Error>>> {
         let state = access.get();
         state.gate.pass()?;
         let Output { written, forwards } = state.table.get(&output)?.clone();
-        forward(access, &forwards, written, answer)
+        forward(access, &forwards, written, answer.deltas)
     }
 }
 

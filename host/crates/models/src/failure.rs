@@ -47,6 +47,15 @@ impl Failure {
         Failure::new(Error::Cancelled, Then::Stop)
     }
 
+    /// An answer that was cut.
+    pub(crate) fn cut(error: &SendError) -> Failure {
+        let mut failure = Failure::sending(error);
+        if let (Error::Unavailable(text), false) = (&mut failure.error, failure.silent) {
+            text.insert_str(0, "the answer broke off: ");
+        }
+        failure
+    }
+
     /// A request that was not sent, or a response that was cut.
     pub(crate) fn sending(error: &SendError) -> Failure {
         let mut text = error.to_string();

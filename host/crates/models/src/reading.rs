@@ -91,7 +91,7 @@ impl Reading {
             turn.made_progress();
             let frame = match item {
                 Some(Ok(frame)) => frame,
-                Some(Err(error)) => return Poll::Ready(self.lost(into, Failure::sending(&error))),
+                Some(Err(error)) => return Poll::Ready(self.lost(into, Failure::cut(&error))),
                 None => return Poll::Ready(self.parser.close(into).map(|()| true)),
             };
             let Some(data) = frame.data_ref() else { continue };

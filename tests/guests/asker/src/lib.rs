@@ -3,10 +3,10 @@
 wit_bindgen::generate!({ path: "../../../wit", world: "rookery:agent/plugin", generate_all });
 
 use exports::rookery::agent::handler::{Failure, Guest, Prompt, Reply};
-use rookery::agent::model::{self, Answer, Assistant, Delta, Error, Message, Part, Request, Setting, Tool};
+use rookery::agent::model::{self, Answer, Assistant, ComingAnswer, Delta, Error, Message, Part, Request, Setting, Tool};
 use rookery::agent::storage;
 use rookery::agent::types::{Chunk, NamedData, ToolResult};
-use wit_bindgen::rt::async_support::{StreamReader, StreamResult};
+use wit_bindgen::rt::async_support::StreamResult;
 
 struct Asker;
 
@@ -27,7 +27,7 @@ impl Guest for Asker {
             // In pieces of one delta.
             "one-by-one" => {
                 let mut answer = chat(text)?;
-                while let Some(delta) = answer.next().await {
+                while let Some(delta) = answer.deltas.next().await {
                     pass_on(delta, &reply)?;
                 }
                 Ok(())
@@ -62,15 +62,15 @@ impl Guest for Asker {
             // Hears the first word, and no more.
             "drop" => {
                 let mut answer = chat(text)?;
-                answer.next().await;
+                answer.deltas.next().await;
                 drop(answer);
                 let _ = reply.write(&Chunk::Text("dropped".into()));
                 Ok(())
             }
             // A stream of its own cannot be forwarded.
             "own" => {
-                let (mut sender, stream) = wit_stream::new::<Delta>();
-                let refused = reply.forward(stream).await;
+                let (mut sender, deltas) = wit_stream::new::<Delta>();
+                let refused = reply.forward(ComingAnswer { deltas }).await;
                 let (result, _) = sender.write(vec![Delta::Text("mine".into())]).await;
                 let _ = reply.write(&Chunk::Text(format!("{refused:?} {result:?}")));
                 Ok(())
@@ -117,15 +117,15 @@ fn request(text: &str) -> Request {
     Request { messages, tools: vec![], settings: vec![] }
 }
 
-fn chat(text: &str) -> Result<StreamReader<Delta>, Error> {
+fn chat(text: &str) -> Result<ComingAnswer, Error> {
     model::chat(None, &request(text))
 }
 
 /// Passes on deltas until there were so many, or no more.
-async fn read(answer: &mut StreamReader<Delta>, most: usize, reply: &Reply) -> Result<(), Failure> {
+async fn read(answer: &mut ComingAnswer, most: usize, reply: &Reply) -> Result<(), Failure> {
     let mut passed = 0;
     while passed < most {
-        let (result, deltas) = answer.read(Vec::with_capacity(most.min(256) - passed.min(255))).await;
+        let (result, deltas) = answer.deltas.read(Vec::with_capacity(most.min(256) - passed.min(255))).await;
         passed += deltas.len();
         for delta in deltas {
             pass_on(delta, reply)?;
