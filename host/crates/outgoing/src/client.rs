@@ -15,13 +15,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
+use futures_util::future::MapOk;
 use http::{Method, Request, Response, Uri};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper_rustls::{DefaultServerNameResolver, HttpsConnector};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use rookery_cassettes::{Cassettes, Secrets};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
@@ -33,6 +35,7 @@ use crate::body::{Body, Place, Upload};
 use crate::error::SendError;
 use crate::grants::Grants;
 use crate::headers;
+use crate::line::{self, Lines, Wire};
 use crate::record;
 use crate::replay;
 use crate::resolve::{CheckedResolver, Lookup, system_lookup};
@@ -237,7 +240,7 @@ impl Caller {
             .inspect_err(|error| record::note_failure(take.as_ref(), error))
             .inspect_err(|error| self.log_refused_address(&target, error))?;
 
-        let (head, body) = response.into_parts();
+        let (head, body) = line::helped(response).into_parts();
         let body = record::noted(body.map_err(SendError::from_body), &head, take.clone());
         let body = ResponseBody::new(body, timeouts.between_bytes, ended, place).noted(take.as_ref());
         let mut response = Response::new(body);
@@ -335,7 +338,7 @@ impl Pool {
         let names = Arc::new(DefaultServerNameResolver::default());
         let connector = HttpsConnector::new(tcp, shared.tls.clone(), false, names);
         let opened = Arc::new(AtomicUsize::new(0));
-        let client = legacy::Client::builder(TokioExecutor::new())
+        let client = legacy::Client::builder(Lines)
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)
@@ -350,24 +353,27 @@ impl Pool {
     }
 }
 
-/// A connector that counts how often it was asked.
+/// A connector that counts how often it was asked, and gives out sockets that know their connection.
 #[derive(Clone)]
 struct Counted<C> {
     connector: C,
     opened: Arc<AtomicUsize>,
 }
 
-impl<C: Service<Uri>> Service<Uri> for Counted<C> {
-    type Response = C::Response;
+impl<C: Service<Uri>> Service<Uri> for Counted<C>
+where
+    C::Future: Future<Output = Result<C::Response, C::Error>>,
+{
+    type Response = Wire<C::Response>;
     type Error = C::Error;
-    type Future = C::Future;
+    type Future = MapOk<C::Future, fn(C::Response) -> Wire<C::Response>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
         self.connector.poll_ready(cx)
     }
 
-    fn call(&mut self, origin: Uri) -> C::Future {
+    fn call(&mut self, origin: Uri) -> Self::Future {
         self.opened.fetch_add(1, Ordering::Relaxed);
-        self.connector.call(origin)
+        self.connector.call(origin).map_ok(Wire::new as fn(C::Response) -> Wire<C::Response>)
     }
 }

@@ -24,6 +24,7 @@ mod grants;
 mod headers;
 mod host;
 mod inject;
+mod line;
 mod record;
 mod replay;
 mod resolve;
