@@ -4,6 +4,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::StreamExt;
@@ -16,6 +17,7 @@ use wasmtime::component::{Accessor, ComponentType, Lower};
 use wasmtime::{AsContextMut, Store};
 
 use crate::contract::{Ringing, types};
+use crate::eager::Eager;
 use crate::exports::{Calls, Function};
 use crate::gate::{Gate, NotKept, Undoes};
 use crate::model::Forwards;
@@ -45,7 +47,7 @@ impl Instance for Launched {
                 Err(error) => trapped(&error, store.data(), memory),
             }
         };
-        let mut driving = turn.polls(driving);
+        let mut driving = Eager::new(turn.polls(driving));
         Box::pin(poll_fn(move |cx| {
             let _ = &undoes;
             let polled = Pin::new(&mut driving).poll(cx);
@@ -106,8 +108,8 @@ enum Next {
 async fn make(guest: &Accessor<State>, calls: &Calls, call: Call) -> wasmtime::Result<()> {
     let Call { prompt, alarm, reply, ended, answer } = call;
     let leaks = guest.with(|mut access| access.get().leaks.clone());
-    let run =
-        Running { ended, output: Output { written: leaks.guarded(reply), forwards: Forwards::default() } };
+    let output = Output { written: leaks.guarded(reply), forwards: Forwards::default() };
+    let run = Running { ended, output, spend: Arc::default() };
     let returned = match (alarm, calls.ring) {
         (None, _) => begin(guest, calls.handle, prompt.into(), run).await?,
         (Some(alarm), Some(ring)) => begin(guest, ring, ringing(prompt, alarm), run).await?,

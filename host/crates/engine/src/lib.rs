@@ -8,6 +8,7 @@ mod alarms;
 mod cache;
 mod closing;
 mod contract;
+mod eager;
 mod engine;
 mod error;
 mod exports;
@@ -30,4 +31,5 @@ mod turns;
 
 pub use engine::{Engine, EngineError, Reserved, Settings};
 pub use error::LoadError;
+pub use model::Models;
 pub use plugin::{Loaded, Source};
