@@ -3,7 +3,6 @@
 //! Exit codes: 0 when what was asked for was done, 1 when it could not be, 2 when it was not understood, and 130 when
 //! ctrl-c left a run that goes on.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -214,22 +213,23 @@ fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<ExitCode> {
         match command.verb {
             Verb::Serve { folder, serving } => {
                 let reach = Reach {
-                    models: Settings::found(serving.config.as_deref(), terminal)?.models,
+                    settings: Settings::found(serving.config.as_deref(), terminal)?,
                     cassettes: None,
                 };
                 serve(folder, serving, reach, threads, terminal).await.map(|()| ExitCode::SUCCESS)
             }
             Verb::Dev { folder, serving, practice_listen, practice_delay, cassettes } => {
                 // First, so that a file that is malformed, or a port that is taken, is said before minutes of building.
-                let mut models = Settings::found(serving.config.as_deref(), terminal)?.models;
+                let mut settings = Settings::found(serving.config.as_deref(), terminal)?;
                 let cassettes = cassettes.open(terminal)?;
                 let practice = practice(practice_listen, practice_delay, CancellationToken::new()).await?;
                 let (building, shown) = (folder.clone(), terminal.clone());
                 let built = tokio::task::spawn_blocking(move || dev::build(&building, &shown)).await??;
                 terminal.answer(&format!("practice model on http://{}/v1", practice.address));
                 let (name, provider) = practised(practice.address)?;
-                models.entry(name).or_insert_with(|| vec![provider]);
-                serve(built, serving, Reach { models, cassettes }, threads, terminal)
+                settings.models.entry(name.clone()).or_insert_with(|| vec![provider]);
+                settings.prices.entry(name).or_default();
+                serve(built, serving, Reach { settings, cassettes }, threads, terminal)
                     .await
                     .map(|()| ExitCode::SUCCESS)
             }
@@ -252,7 +252,7 @@ fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<ExitCode> {
 
 /// What agents reach, and how.
 struct Reach {
-    models: BTreeMap<ModelName, Vec<Provider>>,
+    settings: Settings,
     cassettes: Option<Cassettes>,
 }
 
@@ -347,7 +347,12 @@ fn config(folder: &std::path::Path, serving: Serving, reach: Reach, threads: usi
             max_connections: serving.max_connections,
             ..rookery_http::Settings::default()
         },
-        models: reach.models,
+        models: reach.settings.models,
+        prices: reach.settings.prices,
+        usage: rookery_usage::Settings {
+            durability: serving.durability.into(),
+            ..rookery_usage::Settings::new(&serving.data)
+        },
         outgoing: rookery_outgoing::ClientSettings {
             cassettes: reach.cassettes,
             ..rookery_outgoing::ClientSettings::default()
@@ -431,6 +436,7 @@ fn hinted(error: crate::StartError) -> anyhow::Error {
         crate::StartError::Engine(_) => {
             "lower --max-live, or give the program more address space (`ulimit -v`)".into()
         }
+        crate::StartError::Usage(error) => error.hint(),
         crate::StartError::Models(_) => "mend it in the host's rookery.toml".into(),
         crate::StartError::Loading(_) => return error.into(),
     };

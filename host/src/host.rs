@@ -19,13 +19,14 @@ use rookery_http::Token;
 use rookery_models::{ModelName, Models, Provider};
 use rookery_outgoing::{Client, ClientSettings};
 use rookery_storage::{Databases, FileError};
+use rookery_usage::{Ledger, Price};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admin::{Agents, Copies};
-use crate::load::{self, Loaded, Loading, Refused};
+use crate::load::{self, Loaded, Loading, Reach, Refused};
 use crate::lock::{Lock, LockError};
 use crate::rings::{Rings, Ticking};
 
@@ -62,6 +63,10 @@ pub struct Config {
     pub http: rookery_http::Settings,
     /// The models that plugins may be granted.
     pub models: BTreeMap<ModelName, Vec<Provider>>,
+    /// What they cost, as far as that is known.
+    pub prices: BTreeMap<ModelName, Price>,
+    /// Where it is counted what was asked of them.
+    pub usage: rookery_usage::Settings,
     /// How its guests' requests are sent.
     pub outgoing: ClientSettings,
     /// Where sidecars find `${NAME}`.
@@ -106,6 +111,9 @@ pub enum StartError {
     /// A model cannot be used as it is configured.
     #[error(transparent)]
     Models(#[from] rookery_models::ConfigError),
+    /// What models were asked cannot be counted.
+    #[error(transparent)]
+    Usage(#[from] rookery_usage::OpenError),
     /// Another host has it.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -130,6 +138,7 @@ pub struct Host {
     stop: DropGuard,
     agents: DropGuard,
     runs: Option<rookery_archive::Runs>,
+    ledger: Ledger,
     clock: Ticking,
     engine: Arc<Engine>,
     /// Let go last: who gets it finds everything written.
@@ -172,11 +181,13 @@ impl Host {
         };
         let client = Client::new(config.outgoing);
         let models = Models::new(config.models, client.clone())?;
+        let ledger = Ledger::open(&config.usage)?;
+        let reach = Reach { models, prices: Arc::new(config.prices), ledger: ledger.clone() };
         let engine = Engine::new(settings, client)?;
         let limits = Limits { live: engine.live(), ..config.limits };
         let (folder, environment, threads) = (config.folder, config.environment, config.threads);
         let (loader, copies) = (engine.clone(), Copies::open(&config.storage)?);
-        let loading = move || load::load(&loader, &models, &folder, &*environment, threads, &report);
+        let loading = move || load::load(&loader, &reach, &folder, &*environment, threads, &report);
         let Loaded { plugins, storage, refused } =
             tokio::task::spawn_blocking(loading).await.map_err(StartError::Loading)??;
 
@@ -204,6 +215,7 @@ impl Host {
             stop: stop.drop_guard(),
             agents,
             runs,
+            ledger,
             clock: Ticking(clock),
             engine,
             _lock: lock,
@@ -263,6 +275,11 @@ impl Host {
             if timeout(LAST_BYTES, closing).await.is_err() {
                 tracing::error!("runs were still being written {LAST_BYTES:?} after the last one had ended");
             }
+        }
+        let ledger = self.ledger;
+        let closing = tokio::task::spawn_blocking(move || ledger.close());
+        if timeout(LAST_BYTES, closing).await.is_err() {
+            tracing::error!("usage was still being written {LAST_BYTES:?} after the last run had ended");
         }
         interrupted
     }

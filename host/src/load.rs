@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use rookery_agents::guest::{Plugin, Policy};
 use rookery_core::{ByteSize, PluginName};
-use rookery_engine::{Engine, Source};
-use rookery_models::{Granted, Models};
+use rookery_engine::{Engine, Models, Source};
+use rookery_models::ModelName;
 use rookery_outgoing::AskedTimeouts;
 use rookery_plugins::PluginFile;
+use rookery_usage::{Ledger, Price};
 use tokio::time::Instant;
 
 /// What loading is at.
@@ -51,10 +52,17 @@ pub(crate) struct Loaded {
     pub(crate) refused: Vec<Refused>,
 }
 
+/// What plugins may be given besides what they bring.
+pub(crate) struct Reach {
+    pub(crate) models: rookery_models::Models,
+    pub(crate) prices: Arc<BTreeMap<ModelName, Price>>,
+    pub(crate) ledger: Ledger,
+}
+
 /// Loads what is in the folder with `threads` threads. Blocks.
 pub(crate) fn load(
     engine: &Arc<Engine>,
-    models: &Models,
+    reach: &Reach,
     folder: &Path,
     environment: &dyn Fn(&str) -> Option<String>,
     threads: usize,
@@ -72,7 +80,7 @@ pub(crate) fn load(
             scope.spawn(|| {
                 while let Some(file) = locked(&queue).next() {
                     let storage = file.sidecar.limits.storage;
-                    let one = load_one(engine, models, file, report);
+                    let one = load_one(engine, reach, file, report);
                     let mut loaded = locked(&loaded);
                     match one {
                         Ok((name, plugin)) => {
@@ -90,7 +98,7 @@ pub(crate) fn load(
 
 fn load_one(
     engine: &Arc<Engine>,
-    models: &Models,
+    reach: &Reach,
     file: PluginFile,
     report: &(dyn Fn(Loading<'_>) + Sync),
 ) -> Result<(PluginName, Arc<dyn Plugin>), Refused> {
@@ -104,8 +112,12 @@ fn load_one(
         refused
     };
     let asked = &file.sidecar.models;
-    let granted =
-        models.grant(name.as_str(), asked.default.as_deref(), &asked.others, file.sidecar.http.open_requests);
+    let granted = reach.models.grant(
+        name.as_str(),
+        asked.default.as_deref(),
+        &asked.others,
+        file.sidecar.http.open_requests,
+    );
     let granted = match granted {
         Ok(granted) => granted,
         Err(error) => {
@@ -113,7 +125,14 @@ fn load_one(
             return Err(refused(path.with_extension("toml"), &error, hint));
         }
     };
-    match engine.load(source(file, granted)) {
+    for model in granted.names() {
+        if let Err(error) = file.sidecar.budget.check(model.as_str(), reach.prices.get(model).copied()) {
+            return Err(refused(path.with_extension("toml"), &error, error.hint()));
+        }
+    }
+    let meter = reach.ledger.plugin(name.clone(), file.sidecar.budget);
+    let models = Models { granted, meter, prices: reach.prices.clone() };
+    match engine.load(source(file, models)) {
         Ok(plugin) => {
             report(Loading::Loaded(&name, began.elapsed()));
             Ok((name, Arc::new(plugin)))
@@ -122,7 +141,7 @@ fn load_one(
     }
 }
 
-fn source(file: PluginFile, models: Granted) -> Source {
+fn source(file: PluginFile, models: Models) -> Source {
     let sidecar = file.sidecar;
     Source {
         name: file.name,

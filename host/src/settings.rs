@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rookery_models::{Dialect, Key, ModelName, Provider, Timeouts};
-use rookery_tables::{Entry, Expected, Mistake, Mistakes, SPAN, Table, span};
+use rookery_tables::{Entry, Expected, MONEY, Mistake, Mistakes, SPAN, Table, money, span};
+use rookery_usage::{Money, Price};
 use toml::de::DeTable;
 
 use crate::command::Hint;
@@ -21,6 +22,8 @@ const LARGEST: u64 = 1 << 20;
 pub struct Settings {
     /// The host's models; of several providers of one name the later ones are fallbacks.
     pub models: BTreeMap<ModelName, Vec<Provider>>,
+    /// What they cost, as far as that is said. Of several providers the dearest counts.
+    pub prices: BTreeMap<ModelName, Price>,
 }
 
 /// Why the host's own file cannot be used.
@@ -108,7 +111,7 @@ impl Settings {
 }
 
 /// The keys of a provider.
-const PROVIDER: [&str; 10] = [
+const PROVIDER: [&str; 11] = [
     "provider",
     "url",
     "model",
@@ -119,6 +122,7 @@ const PROVIDER: [&str; 10] = [
     "connect_timeout",
     "first_token_timeout",
     "silence_timeout",
+    "price",
 ];
 
 /// Where values are found that are not in the file itself.
@@ -138,6 +142,14 @@ impl Reading<'_> {
                 continue;
             };
             let providers = model.tables();
+            let prices: Vec<_> = providers.iter().map(price).collect();
+            // A provider without a price could cost anything.
+            if let Some(prices) = prices.into_iter().collect::<Option<Vec<_>>>() {
+                let dearest = |part: fn(&Price) -> Money| prices.iter().map(part).max().unwrap_or_default();
+                let price =
+                    Price { input: dearest(|price| price.input), output: dearest(|price| price.output) };
+                settings.prices.insert(name.clone(), price);
+            }
             let providers = providers.iter().filter_map(|table| self.provider(model, table)).collect();
             settings.models.insert(name, providers);
         }
@@ -165,29 +177,24 @@ impl Reading<'_> {
                 );
             }
         }
-        let default = Timeouts::default();
-        let key = self.key(table);
-        let dialect = dialect?;
-        let url = text("url", URL).unwrap_or_else(|| {
-            match dialect {
-                Dialect::OpenAi => "https://api.openai.com/v1",
-                Dialect::Anthropic => "https://api.anthropic.com",
-            }
-            .to_owned()
-        });
-        let mut provider = Provider::new(dialect, url, model?);
-        provider.key = key;
-        provider.headers = self.headers(table);
-        provider.retries = table.read("retries", provider.retries, RETRIES, |value| {
+        let usual = Provider::new(Dialect::OpenAi, "", "");
+        let (key, headers, url) = (self.key(table), self.headers(table), text("url", URL));
+        let retries = table.read("retries", usual.retries, RETRIES, |value| {
             let retries = value.as_integer()?;
             u32::from_str_radix(retries.as_str(), retries.radix()).ok().filter(|retries| *retries <= 10)
         });
-        provider.timeouts = Timeouts {
-            connect: table.read("connect_timeout", default.connect, SPAN, span),
-            first_token: table.read("first_token_timeout", default.first_token, SPAN, span),
-            silence: table.read("silence_timeout", default.silence, SPAN, span),
+        let timeouts = Timeouts {
+            connect: table.read("connect_timeout", usual.timeouts.connect, SPAN, span),
+            first_token: table.read("first_token_timeout", usual.timeouts.first_token, SPAN, span),
+            silence: table.read("silence_timeout", usual.timeouts.silence, SPAN, span),
         };
-        Some(provider)
+        // What is missing is only missed here, so that all mistakes are told at once.
+        let (dialect, model) = (dialect?, model?);
+        let url = url.unwrap_or_else(|| match dialect {
+            Dialect::OpenAi => "https://api.openai.com/v1".to_owned(),
+            Dialect::Anthropic => "https://api.anthropic.com".to_owned(),
+        });
+        Some(Provider { dialect, url, model, key, headers, retries, timeouts })
     }
 
     /// The key, from the environment or a file: it does not belong into this one, which people show each other.
@@ -260,6 +267,14 @@ impl Reading<'_> {
     }
 }
 
+/// What a provider's tokens cost.
+fn price(table: &Table<'_>) -> Option<Price> {
+    let price = table.table("price")?;
+    price.only(&["input", "output"], |_| None);
+    let part = |key| price.read(key, Money::default(), MONEY, money);
+    Some(Price { input: part("input"), output: part("output") })
+}
+
 const DIALECT: Expected<'_> =
     Expected { what: r#"a provider that is known, "openai" or "anthropic""#, example: r#""openai""# };
 
@@ -292,6 +307,7 @@ mod tests {
             model = "gpt-4o-mini"
             key = "${KEY}"
             retries = 0
+            price = { input = "0.15", output = 0.6 }
             first_token_timeout = "5s"
             headers = { x-title = "agents", x-secret = "${KEY}" }
             [[models.wise]]
@@ -310,6 +326,8 @@ mod tests {
         assert_eq!((fast.key.clone(), fast.retries), (Key::new("sk-1"), 0));
         assert_eq!(fast.timeouts.first_token.as_secs(), 5);
         assert_eq!(fast.headers["x-secret"], "sk-1");
+        assert_eq!(settings.prices["fast"], Price { input: Money(150_000), output: Money(600_000) });
+        assert!(!settings.prices.contains_key("wise"), "nobody says what it costs");
         let wise: Vec<_> =
             settings.models["wise"].iter().map(|one| (one.dialect, one.url.as_str())).collect();
         let expected = [

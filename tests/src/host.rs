@@ -9,6 +9,7 @@ use std::time::Duration;
 use rookery::{Admin, Config, Host, Keeping, Refused};
 use rookery_agents::Limits;
 use rookery_models::{Dialect, Provider};
+use rookery_usage::{Money, Price};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -55,6 +56,8 @@ impl TestHost {
             runs: Some(Keeping { settings: rookery_archive::Settings::new(data.path()), strict: false }),
             http: rookery_http::Settings::default(),
             models: BTreeMap::new(),
+            prices: BTreeMap::new(),
+            usage: rookery_usage::Settings::new(data.path()),
             outgoing: rookery_outgoing::ClientSettings::default(),
             environment: Arc::new(|_| None),
             threads: 2,
@@ -118,6 +121,13 @@ impl TestHostBuilder {
         self
     }
 
+    /// Says what a model costs, for a million tokens in and out.
+    pub fn price(mut self, name: &str, input: u64, output: u64) -> Self {
+        let price = Price { input: Money(input * 1_000_000), output: Money(output * 1_000_000) };
+        self.config.prices.insert(name.parse().unwrap(), price);
+        self
+    }
+
     /// Puts any file into the folder of plugins.
     pub fn file(self, name: &str, content: &[u8]) -> Self {
         std::fs::write(self.folder.path().join(name), content).unwrap();
@@ -148,6 +158,7 @@ impl TestHostBuilder {
         self.config(|config| {
             config.runs = Some(Keeping { settings, strict: false });
             config.storage = folder.join("agents");
+            config.usage = rookery_usage::Settings::new(folder);
         })
     }
 

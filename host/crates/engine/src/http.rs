@@ -92,7 +92,7 @@ impl WasiHttpHooks for Outgoing {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let (caller, run) = (self.caller.clone(), self.opening.take());
         Box::new(async move {
-            let Some(Running { ended, output }) = run else { return Err(error(SendError::Cancelled)) };
+            let Some(Running { ended, output, .. }) = run else { return Err(error(SendError::Cancelled)) };
             let origin = origin(request.uri());
             let request = request.map(|body| Body::new(body.map_err(Into::into)));
             let asked = asked(options.unwrap_or_default());

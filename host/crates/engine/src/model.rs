@@ -5,10 +5,11 @@
 
 mod flow;
 mod forward;
+mod metered;
 mod words;
 
 use futures_util::FutureExt;
-use rookery_models::{Error, Granted};
+use rookery_models::Error;
 use tokio_util::task::AbortOnDropHandle;
 use wasmtime::AsContextMut;
 use wasmtime::component::{Access, FutureReader, HasSelf, StreamReader};
@@ -19,6 +20,7 @@ use crate::tasks::{self, Running};
 
 use flow::Flow;
 pub(crate) use forward::{Forwards, forward};
+pub use metered::Models;
 
 impl model::Host for State {}
 
@@ -28,8 +30,9 @@ impl model::HostWithStore<State> for HasSelf<State> {
         name: Option<String>,
         request: model::Request,
     ) -> wasmtime::Result<Result<model::ComingAnswer, model::Error>> {
+        let agent = access.get().agent.name.clone();
         let asked = asking(&mut access)?.and_then(|(models, run)| {
-            let answer = models.chat(name.as_deref(), request.into(), run.ended.clone());
+            let answer = models.chat(&agent, name.as_deref(), request.into(), &run);
             Ok(Flow::new(answer.inspect_err(|error| note(&run, error))?, run))
         });
         Ok(match asked {
@@ -43,16 +46,13 @@ impl model::HostWithStore<State> for HasSelf<State> {
         name: Option<String>,
         texts: Vec<String>,
     ) -> wasmtime::Result<FutureReader<Result<model::Embeddings, model::Error>>> {
+        let agent = access.get().agent.name.clone();
         let asked = asking(&mut access)?;
         // A task, so that it begins whether or not the guest waits for it already.
         let embedding = AbortOnDropHandle::new(tokio::spawn(async move {
             let (models, run) = asked?;
-            let embedding = models.embed(name.as_deref(), texts, run.ended.clone());
-            match embedding {
-                Ok(embedding) => embedding.await,
-                Err(error) => Err(error),
-            }
-            .inspect_err(|error| note(&run, error))
+            let embedded = models.embed(&agent, name.as_deref(), texts, &run).await;
+            embedded.inspect_err(|error| note(&run, error))
         }));
         FutureReader::new(
             access,
@@ -64,7 +64,7 @@ impl model::HostWithStore<State> for HasSelf<State> {
 /// The run that asks, and what its plugin may ask.
 fn asking(
     access: &mut Access<'_, State, HasSelf<State>>,
-) -> wasmtime::Result<Result<(Granted, Running), Error>> {
+) -> wasmtime::Result<Result<(Models, Running), Error>> {
     access.get().gate.pass()?;
     let run = tasks::current(access.as_context_mut())?;
     let models = access.get().models.clone();

@@ -20,6 +20,7 @@ use crate::http::Outgoing;
 use crate::instance::{Launched, trapped};
 use crate::leaks::Leaks;
 use crate::memory::Memory;
+use crate::model::Models;
 use crate::state::State;
 
 /// What a plugin is made of: the component and what its sidecar says.
@@ -40,8 +41,8 @@ pub struct Source {
     pub policy: Policy,
     /// What may be reached over HTTP.
     pub grants: Grants,
-    /// The models that it may ask.
-    pub models: Granted,
+    /// The models that it may ask, and what it may spend on them.
+    pub models: Models,
     /// How many outgoing requests all agents of the plugin may have open at once.
     pub open_requests: usize,
     /// Other waits than the host's for outgoing requests, where they are set.
@@ -60,7 +61,7 @@ struct Inner {
     memory: ByteSize,
     config: Arc<WasiConfigVariables>,
     caller: Caller,
-    models: Granted,
+    models: Models,
     guard: Guard,
 }
 
@@ -73,7 +74,7 @@ impl Loaded {
         let exports = Exports::of(component, &pre).map_err(|error| LoadError::World(format!("{error:#}")))?;
         engine.gates.set_limit(&source.name, source.storage.0);
         let Source { grants, open_requests, timeouts, models, .. } = source;
-        let guard = guard(&source.name, &grants, &models)?;
+        let guard = guard(&source.name, &grants, &models.granted)?;
         let caller = engine.client.caller(source.name.as_str(), grants, open_requests, timeouts);
         Ok(Self(Arc::new(Inner {
             engine,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rookery_agents::Reply;
 use rookery_alarms::WallClock;
 use rookery_core::AgentId;
-use rookery_models::Granted;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_config::WasiConfigVariables;
@@ -16,6 +15,7 @@ use crate::http::Outgoing;
 use crate::keyvalue::Cursors;
 use crate::leaks::Leaks;
 use crate::memory::Memory;
+use crate::model::Models;
 use crate::stdio::Lines;
 use crate::tasks::Tasks;
 
@@ -32,7 +32,7 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) memory: Memory,
     pub(crate) outgoing: Outgoing,
-    pub(crate) models: Granted,
+    pub(crate) models: Models,
     pub(crate) leaks: Leaks,
     pub(crate) tasks: Tasks,
     pub(crate) gate: Gate,
@@ -54,7 +54,7 @@ impl State {
     pub(crate) fn new(
         agent: AgentId,
         memory: Memory,
-        (outgoing, models): (Outgoing, Granted),
+        (outgoing, models): (Outgoing, Models),
         leaks: Leaks,
         gate: Gate,
         (wall, rings): (WallClock, bool),

@@ -4,7 +4,9 @@
 //! run is a task of the guest's, and every call of the host is made by some task, or by one that it began.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
+use rookery_usage::RunSpend;
 use tokio_util::sync::CancellationToken;
 use wasmtime::StoreContextMut;
 use wasmtime::component::GuestTaskId;
@@ -18,6 +20,8 @@ pub(crate) struct Running {
     /// Fires when the run was cancelled, or has its outcome.
     pub(crate) ended: CancellationToken,
     pub(crate) output: Output,
+    /// What it has spent on models.
+    pub(crate) spend: Arc<RunSpend>,
 }
 
 /// The guest's tasks that are runs.

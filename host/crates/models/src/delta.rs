@@ -19,6 +19,13 @@ pub enum Delta {
     Failed(Error),
 }
 
+impl Delta {
+    /// Whether nothing comes after it.
+    pub fn is_last(&self) -> bool {
+        matches!(self, Delta::Ended(_) | Delta::Failed(_))
+    }
+}
+
 /// Tokens spent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {

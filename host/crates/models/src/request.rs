@@ -1,5 +1,7 @@
 //! What a model is asked: the words of `wit/model.wit` as types.
 
+use crate::estimate_tokens;
+
 /// What a model is asked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -9,6 +11,36 @@ pub struct Request {
     pub tools: Vec<Tool>,
     /// How to answer; each setting once at most.
     pub settings: Vec<Setting>,
+}
+
+/// What a picture has in tokens, as far as anybody can say without looking at it: what most providers count for one of
+/// a thousand pixels a side.
+const PICTURE: u64 = 1_000;
+
+impl Request {
+    /// About how many tokens it has; see [`estimate_tokens`].
+    pub fn estimated_tokens(&self) -> u64 {
+        let calls = |calls: &[ToolCall]| {
+            calls.iter().map(|call| call.name.len() + call.arguments.len()).sum::<usize>()
+        };
+        let (mut bytes, mut pictures) = (0, 0);
+        for message in &self.messages {
+            bytes += match message {
+                Message::System(text) | Message::Tool { content: text, .. } => text.len(),
+                Message::Assistant(said) => said.text.len() + calls(&said.tool_calls),
+                Message::User(parts) => {
+                    let texts =
+                        parts.iter().map(|part| if let Part::Text(text) = part { text.len() } else { 0 });
+                    pictures += parts.iter().filter(|part| !matches!(part, Part::Text(_))).count() as u64;
+                    texts.sum()
+                }
+            };
+        }
+        let tools =
+            self.tools.iter().map(|tool| tool.name.len() + tool.description.len() + tool.parameters.len());
+        bytes += tools.sum::<usize>();
+        estimate_tokens(bytes) + pictures * PICTURE
+    }
 }
 
 /// One message of a conversation.

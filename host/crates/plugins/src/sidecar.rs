@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use rookery_core::{ByteSize, Overlap};
 use rookery_outgoing::{DEFAULT_OPEN_REQUESTS, GrantError, Grants, Timeouts};
-use rookery_tables::{Expected, Mistake, Mistakes, NUMBER, SPAN, TEXTS, Table, number, span, texts};
+use rookery_tables::{
+    COUNT, Expected, MONEY, Mistake, Mistakes, NUMBER, SPAN, TEXTS, Table, count, money, number, span, texts,
+};
+use rookery_usage::{Budget, Limits as Limited};
 use toml::de::{DeTable, DeValue};
 
 /// A plugin's sidecar. The default is what holds for a plugin without one.
@@ -23,6 +26,8 @@ pub struct Sidecar {
     pub http: Http,
     /// The host's models that it may ask.
     pub models: Models,
+    /// What it may spend on them.
+    pub budget: Budget,
     /// Values that its guests may read.
     pub config: BTreeMap<String, String>,
     /// How runs of its agents are served.
@@ -129,9 +134,10 @@ impl Default for Limits {
 }
 
 /// Every table, with every key that it knows. In [config] and below [http.inject] any key is good.
-const TABLES: [(&str, &[&str]); 6] = [
+const TABLES: [(&str, &[&str]); 7] = [
     ("http", &["allow", "inject", "open_requests", "connect_timeout", "first_byte_timeout"]),
     ("models", &["default", "others"]),
+    ("budget", &["run", "agent", "plugin"]),
     ("config", &[]),
     ("runs", &["deadline", "queue", "overlap", "concurrency", "on_detach", "grace", "stall"]),
     ("lifecycle", &["sleep_after"]),
@@ -176,6 +182,9 @@ fn read(root: &Table<'_>, errors: &Mistakes<'_>, env: &dyn Fn(&str) -> Option<St
     if let Some(models) = known(root, "models") {
         let default = models.read("default", None, MODEL, |value| Some(Some(value.as_str()?.to_owned())));
         sidecar.models = Models { default, others: models.read("others", Vec::new(), TEXTS, texts) };
+    }
+    if let Some(budget) = known(root, "budget") {
+        sidecar.budget = read_budget(&budget);
     }
     if let Some(config) = root.table("config") {
         sidecar.config = read_config(&config);
@@ -269,6 +278,19 @@ fn line_of(error: &GrantError, http: &Table<'_>, errors: &Mistakes<'_>) -> Optio
     }
 }
 
+fn read_budget(budget: &Table<'_>) -> Budget {
+    let limits = |scope| {
+        let Some(limits) = budget.table(scope) else { return Limited::default() };
+        limits.only(&["requests", "tokens", "money"], home);
+        Limited {
+            requests: limits.read("requests", None, COUNT, |value| count(value).map(Some)),
+            tokens: limits.read("tokens", None, COUNT, |value| count(value).map(Some)),
+            money: limits.read("money", None, MONEY, |value| money(value).map(Some)),
+        }
+    };
+    Budget { run: limits("run"), agent: limits("agent"), plugin: limits("plugin") }
+}
+
 fn read_config(config: &Table<'_>) -> BTreeMap<String, String> {
     let mut read = BTreeMap::new();
     for entry in config.entries() {
@@ -352,6 +374,8 @@ const DETACH: Expected<'_> = Expected { what: r#""continue" or "cancel""#, examp
 
 #[cfg(test)]
 mod tests {
+    use rookery_usage::Money;
+
     use super::*;
 
     fn parse(text: &str) -> Result<Sidecar, Vec<Mistake>> {
@@ -403,6 +427,13 @@ mod tests {
             [models]
             default = "fast"
             others = ["wise", "cheap"]
+            [budget.run]
+            requests = 20
+            tokens = 100000
+            [budget.agent]
+            money = "1.50"
+            [budget.plugin]
+            money = 20
             [config]
             model = "gpt-4o-mini"
             [runs]
@@ -429,6 +460,12 @@ mod tests {
         assert_eq!(sidecar.http, http);
         let models = Models { default: Some("fast".into()), others: vec!["wise".into(), "cheap".into()] };
         assert_eq!(sidecar.models, models);
+        let budget = Budget {
+            run: Limited { requests: Some(20), tokens: Some(100_000), money: None },
+            agent: Limited { money: Some(Money(1_500_000)), ..Limited::default() },
+            plugin: Limited { money: Some(Money(20_000_000)), ..Limited::default() },
+        };
+        assert_eq!(sidecar.budget, budget);
         assert_eq!(sidecar.config["model"], "gpt-4o-mini");
         let expected = Runs {
             deadline: Duration::from_secs(7200),
@@ -469,7 +506,7 @@ mod tests {
             ("[Config]", "1: unknown key `Config`; did you mean `config`?"),
             (
                 "[secrets]",
-                "1: unknown key `secrets`; the keys here are `http`, `models`, `config`, `runs`, `lifecycle`, `limits`",
+                "1: unknown key `secrets`; the keys here are `http`, `models`, `budget`, `config`, `runs`, `lifecycle`, `limits`",
             ),
             ("\n\n[limits]\nmemry = \"64MiB\"", "4: unknown key `memry` in [limits]; did you mean `memory`?"),
             ("[limits]\nmem = \"64MiB\"", "2: unknown key `mem` in [limits]; did you mean `memory`?"),

@@ -9,4 +9,4 @@ mod values;
 
 pub use mistake::{Mistake, Mistakes};
 pub use table::{Entry, Expected, Table};
-pub use values::{NUMBER, SPAN, TEXTS, number, span, texts};
+pub use values::{COUNT, MONEY, NUMBER, SPAN, TEXTS, count, money, number, span, texts};

@@ -1,5 +1,6 @@
 //! Values that mean the same in every file.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use rookery_core::Span;
@@ -24,6 +25,29 @@ pub const TEXTS: Expected<'_> = Expected { what: "a list of strings", example: r
 pub fn span(value: &DeValue<'_>) -> Option<Duration> {
     let Span(span) = value.as_str()?.parse().ok()?;
     (!span.is_zero() && span <= LONGEST).then_some(span)
+}
+
+/// What [`count`] reads.
+pub const COUNT: Expected<'_> = Expected { what: "a whole number", example: "100000" };
+
+/// How many there may be; 0 is none.
+pub fn count(value: &DeValue<'_>) -> Option<u64> {
+    let number = value.as_integer()?;
+    u64::from_str_radix(number.as_str(), number.radix()).ok()
+}
+
+/// What [`money`] reads.
+pub const MONEY: Expected<'_> =
+    Expected { what: "an amount of money with at most six decimal places", example: r#""0.15""# };
+
+/// An amount of money, written as text or as a number.
+pub fn money<M: FromStr>(value: &DeValue<'_>) -> Option<M> {
+    match value {
+        DeValue::String(text) => text.parse().ok(),
+        DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
+        DeValue::Float(number) => number.as_str().parse().ok(),
+        _ => None,
+    }
 }
 
 /// A number of things.

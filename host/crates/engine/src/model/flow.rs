@@ -9,17 +9,18 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use rookery_models::{Answer, Assembly, Delta, Error, Whole};
+use rookery_models::{Assembly, Delta, Error, Whole};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Destination, StreamProducer, StreamResult, VecBuffer};
 
 use crate::contract::model;
+use crate::model::metered::Metered;
 use crate::state::State;
 use crate::tasks::Running;
 
 /// See the module.
 pub(crate) struct Flow {
-    answer: Answer,
+    answer: Metered,
     run: Running,
     /// What has come and was not handed over.
     ready: VecDeque<Delta>,
@@ -28,7 +29,7 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    pub(crate) fn new(answer: Answer, run: Running) -> Self {
+    pub(crate) fn new(answer: Metered, run: Running) -> Self {
         Self { answer, run, ready: VecDeque::new(), come: Vec::new(), whole: Assembly::default() }
     }
 
@@ -79,7 +80,7 @@ impl StreamProducer<State> for Flow {
         };
         // Not more than there is room for: the engine would keep what is over, and lose it where the answer is taken back.
         let room = destination.remaining(&mut store).unwrap_or(usize::MAX).min(ready.len());
-        let last = ready.range(..room).any(|delta| matches!(delta, Delta::Ended(_) | Delta::Failed(_)));
+        let last = ready.range(..room).any(Delta::is_last);
         let items: Vec<_> = ready.drain(..room).map(Into::into).collect();
         if !items.is_empty() {
             destination.set_buffer(items.into());
