@@ -209,6 +209,65 @@ async fn the_practice_model_runs_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_recorded_is_answered_again_without_a_model_and_what_was_spent_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let mut model = Program::start(&["practice-model", "--listen", "127.0.0.1:0"]);
+    let line = model.line().await;
+    let url = line.strip_prefix("practice model on ").unwrap();
+    let provider =
+        format!("[models.practice]\nprovider = \"openai\"\nmodel = \"practice\"\nurl = \"{url}\"\n");
+    std::fs::write(path("rookery.toml"), provider).unwrap();
+    let examples = guests::root().join("guest-examples");
+    let (config, data, cassettes) = (path("rookery.toml"), path("data"), path("cassettes"));
+    let start = |how: &str| {
+        Program::start(&[
+            "dev",
+            examples.to_str().unwrap(),
+            "--config",
+            &config,
+            "--data",
+            &data,
+            "--listen",
+            "127.0.0.1:0",
+            "--practice-listen",
+            "127.0.0.1:0",
+            how,
+            &cassettes,
+        ])
+    };
+
+    let mut recording = start("--record");
+    assert!(recording.line().await.starts_with("practice model on http://"));
+    assert_eq!(client(&mut recording).await.text("chat/alice", "hello there").await, "You said: hello there");
+    recording.interrupt().await;
+    assert_eq!(recording.end().await.0.code(), Some(0));
+    let cassette = std::fs::read_to_string(path("cassettes/chat/alice.toml")).unwrap();
+    assert!(cassette.contains("hello there") && cassette.contains("[[exchange]]"), "{cassette}");
+    model.interrupt().await;
+    model.end().await;
+
+    // So that the conversation begins anew.
+    std::fs::remove_dir_all(path("data/agents")).unwrap();
+    let mut replaying = start("--replay");
+    assert!(replaying.line().await.starts_with("practice model on http://"));
+    let client = client(&mut replaying).await;
+    assert_eq!(client.text("chat/alice", "hello there").await, "You said: hello there");
+    let answer = client.ask("chat/alice", "something else").await;
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(answer.status == 503 && detail.contains("is not in the cassette"), "{}", answer.body);
+    replaying.interrupt().await;
+    assert_eq!(replaying.end().await.0.code(), Some(0));
+
+    let usage = Program::start(&["usage", "--data", &data, "--json"]);
+    let (code, shown, stderr) = usage.said().await;
+    assert_eq!(code, Some(0), "{stderr}");
+    let row: serde_json::Value = serde_json::from_str(shown.lines().next().unwrap()).unwrap();
+    assert_eq!(row["agent"], "chat/alice", "{row}");
+    assert_eq!(row["requests"], 3, "{row}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dev_builds_the_examples_and_serves_them_with_the_practice_model() {
     let data = tempfile::tempdir().unwrap();
     let examples = guests::root().join("guest-examples");

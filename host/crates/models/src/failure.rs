@@ -68,7 +68,9 @@ impl Failure {
             SendError::BetweenBytesTimeout(time) => {
                 return Failure::silent("the provider said nothing", *time);
             }
-            SendError::BadRequest(_) | SendError::TooManyOpen { .. } => Then::Stop,
+            SendError::BadRequest(_) | SendError::TooManyOpen { .. } | SendError::NotRecorded(_) => {
+                Then::Stop
+            }
             SendError::Denied { .. } | SendError::AddressDenied { .. } | SendError::TlsCertificate(_) => {
                 Then::Next
             }
