@@ -1,10 +1,12 @@
 //! The engine: one per host, with its settings, its clock for guests, and what components may import.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rookery_alarms::{Kept, WallClock, system_clock};
-use rookery_core::AgentId;
+use rookery_core::{AgentId, PluginName};
+use rookery_leaks::Guard;
 use rookery_outgoing::Client;
 use rookery_storage::Databases;
 use wasmtime::component::Linker;
@@ -58,6 +60,8 @@ pub struct Engine {
     pub(crate) client: Client,
     pub(crate) gates: Gates,
     pub(crate) wall: WallClock,
+    /// Of each plugin that was loaded.
+    pub(crate) guards: Mutex<BTreeMap<PluginName, Guard>>,
     live: usize,
     cache: Cache,
     _ticker: Ticker,
@@ -86,12 +90,34 @@ impl Engine {
         let linker = linker(&engine).map_err(start)?;
         let turns = Turns::new(&ticker, settings.threads);
         let (gates, wall) = (Gates::new(settings.storage), system_clock());
-        Ok(Arc::new(Self { engine, linker, turns, client, gates, wall, live, cache, _ticker: ticker }))
+        let guards = Mutex::default();
+        Ok(Arc::new(Self {
+            engine,
+            linker,
+            turns,
+            client,
+            gates,
+            wall,
+            guards,
+            live,
+            cache,
+            _ticker: ticker,
+        }))
     }
 
     /// How many instances can be live at once: what was asked for, or what there is room for.
     pub fn live(&self) -> usize {
         self.live
+    }
+
+    /// How often values that the host adds to requests were found in what guests wrote, and masked: by plugin, under the
+    /// values' names.
+    pub fn leaks(&self) -> Vec<(PluginName, String, u64)> {
+        let guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
+        let hits = guards.iter().flat_map(|(plugin, guard)| {
+            guard.hits().map(|(name, times)| (plugin.clone(), name.to_owned(), times))
+        });
+        hits.collect()
     }
 
     /// Waits until the file of an agent that has no instance is closed, and lets nobody at it until this is dropped: not

@@ -1,7 +1,7 @@
 //! A loaded plugin: checked, compiled, linked, and ready to launch instances from.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use futures_util::future::BoxFuture;
 use rookery_agents::guest::{Instance, Plugin, Policy};
@@ -75,6 +75,8 @@ impl Loaded {
         engine.gates.set_limit(&source.name, source.storage.0);
         let Source { grants, open_requests, timeouts, models, .. } = source;
         let guard = guard(&source.name, &grants, &models.granted)?;
+        let guards = engine.guards.lock();
+        guards.unwrap_or_else(PoisonError::into_inner).insert(source.name.clone(), guard.clone());
         let caller = engine.client.caller(source.name.as_str(), grants, open_requests, timeouts);
         Ok(Self(Arc::new(Inner {
             engine,
