@@ -1,8 +1,10 @@
 //! What a limit is held against: a run's, an agent's day, a plugin's day.
 
+use rookery_core::{Money, Spent};
+
 use crate::budget::{Kind, Limits};
-use crate::counter::{Counter, Spent};
-use crate::money::{Money, Price};
+use crate::counter::Counter;
+use crate::price::Price;
 
 /// How much is spent, with what open calls hold.
 #[derive(Debug, Default)]

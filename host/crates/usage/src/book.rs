@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rookery_core::{AgentId, PluginName};
+use rookery_core::{AgentId, PluginName, Spent};
 use rusqlite::Connection;
 
 use crate::account::Account;
-use crate::counter::{Counter, LARGEST, Spent};
+use crate::counter::{Counter, LARGEST};
 use crate::day::Day;
 use crate::entry::Entry;
 use crate::models::Models;

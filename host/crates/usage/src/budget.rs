@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use rookery_core::rfc3339;
+use rookery_core::{Money, rfc3339};
 
-use crate::money::{Money, Price};
+use crate::price::Price;
 
 /// How much there may be of something; what is none has no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,9 +6,7 @@
 use std::cmp::Ordering;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use serde::Serialize;
-
-use crate::money::Money;
+use rookery_core::{Money, Spent};
 
 /// The largest number that is counted to; more is this many. It is the largest of which every smaller one is exact in
 /// floating point, as JSON and a database's sum have it, and stands for 9 billion of a currency.
@@ -17,19 +15,6 @@ pub(crate) const LARGEST: u64 = (1 << 53) - 1;
 /// One number. In one order with all others, so that who sees an entry written sees what was counted before.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
-
-/// What was asked of models, and what it came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Spent {
-    /// Calls of a model.
-    pub requests: u64,
-    /// Tokens that went in.
-    pub input_tokens: u64,
-    /// Tokens that came out.
-    pub output_tokens: u64,
-    /// What they cost, as far as the models have a price.
-    pub money: Money,
-}
 
 /// A [`Spent`] that is counted in.
 #[derive(Debug, Default)]

@@ -5,9 +5,9 @@
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rookery_core::AgentId;
+use rookery_core::{AgentId, Spent};
 
-use crate::counter::{Spent, Tally};
+use crate::counter::Tally;
 use crate::day::Day;
 use crate::queue::Queue;
 

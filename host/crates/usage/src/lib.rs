@@ -18,8 +18,8 @@ mod entry;
 mod error;
 mod meter;
 mod models;
-mod money;
 mod open;
+mod price;
 mod queue;
 mod report;
 #[cfg(test)]
@@ -42,12 +42,12 @@ use crate::writer::{Sweeping, Writer};
 
 pub use account::RunSpend;
 pub use budget::{Budget, Kind, Limits, Over, Refused, Scope, Unpriced};
-pub use counter::Spent;
 pub use day::Day;
 pub use error::{OpenError, ReportError};
 pub use meter::{Charge, Meter};
-pub use money::{Money, MoneyError, Price};
+pub use price::Price;
 pub use report::{By, Of, Query, Row, report};
+pub use rookery_core::{Money, MoneyError, Spent};
 pub use totals::Total;
 
 /// What time it is. It may jump: a call counts for the day that it says when the call begins.

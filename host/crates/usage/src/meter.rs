@@ -17,7 +17,7 @@ use crate::budget::{Budget, Limits, Over, Refused, Scope};
 use crate::counter::{LARGEST, Tally};
 use crate::day::Day;
 use crate::entry::Entry;
-use crate::money::Price;
+use crate::price::Price;
 use crate::totals::OfPlugin;
 
 /// Counts the calls of one plugin against its budget. A handle; clones are the same. One for a plugin that is loaded again

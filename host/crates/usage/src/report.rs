@@ -2,15 +2,14 @@
 
 use std::path::Path;
 
-use rookery_core::{AgentId, AgentName, PluginName};
+use rookery_core::{AgentId, AgentName, Money, PluginName, Spent};
 use rusqlite::types::Type;
 use rusqlite::{Connection, ToSql};
 use serde::{Serialize, Serializer};
 
-use crate::counter::{LARGEST, Spent};
+use crate::counter::LARGEST;
 use crate::day::Day;
 use crate::error::OpenError;
-use crate::money::Money;
 use crate::open;
 
 /// What a report is to be of.
@@ -96,12 +95,6 @@ impl Row {
     pub fn json(&self) -> String {
         // It has nothing that could not be written.
         serde_json::to_string(self).unwrap_or_default()
-    }
-}
-
-impl Serialize for Money {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 

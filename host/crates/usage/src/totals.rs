@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rookery_core::PluginName;
+use rookery_core::{PluginName, Spent};
 
-use crate::counter::{Spent, Tally};
+use crate::counter::Tally;
 use crate::models::Models;
 
 /// What the calls of one plugin came to with one model since the ledger was opened.

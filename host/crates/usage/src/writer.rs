@@ -9,11 +9,12 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rookery_core::Spent;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::time::Instant;
 
 use crate::Clock;
-use crate::counter::{LARGEST, Spent};
+use crate::counter::LARGEST;
 use crate::day::Day;
 use crate::entry::Entry;
 use crate::error::plain;

@@ -1,22 +1,13 @@
-//! Money and prices. No currency: everything is in the one that the prices are written in.
+//! Amounts of money as people write them: `5`, `0.15`. No currency: everything is in the one that the prices are written in.
 
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// An amount of money in millionths, written `5`, `0.15` or `0.000001`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Money(pub u64);
-
-/// What a model costs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Price {
-    /// For a million tokens that go in.
-    pub input: Money,
-    /// For a million tokens that come out.
-    pub output: Money,
-}
 
 /// Why a text is no amount of money.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,25 +19,6 @@ const MICROS: u64 = 1_000_000;
 
 /// As many digits as a millionth has.
 const PLACES: usize = 6;
-
-impl Price {
-    /// What so many tokens cost. Rounded up to a millionth, so that nothing that has a price is free; an amount that does
-    /// not fit is the largest one.
-    pub fn of(&self, input: u64, output: u64) -> Money {
-        let part = |price: Money, tokens: u64| u128::from(price.0) * u128::from(tokens);
-        let total = part(self.input, input).saturating_add(part(self.output, output));
-        // Nearly always; dividing 64 bits costs a tenth of dividing 128.
-        if let Ok(total) = u64::try_from(total) {
-            return Money(total.div_ceil(MICROS));
-        }
-        Money(u64::try_from(total.div_ceil(u128::from(MICROS))).unwrap_or(u64::MAX))
-    }
-
-    /// Whether it costs nothing at all.
-    pub fn is_free(&self) -> bool {
-        *self == Self::default()
-    }
-}
 
 impl FromStr for Money {
     type Err = MoneyError;
@@ -74,6 +46,13 @@ impl fmt::Display for Money {
         }
         let fraction = format!("{micros:0PLACES$}");
         write!(f, "{whole}.{}", fraction.trim_end_matches('0'))
+    }
+}
+
+/// As a text, so that no reader makes a float of it.
+impl Serialize for Money {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -145,28 +124,9 @@ mod tests {
         for (json, micros) in [("\"0.15\"", 150_000), ("0.15", 150_000), ("5", 5_000_000), ("0.1", 100_000)] {
             assert_eq!(serde_json::from_str::<Money>(json).unwrap(), Money(micros), "{json}");
         }
+        assert_eq!(serde_json::to_string(&Money(150_000)).unwrap(), "\"0.15\"");
         for json in ["-1", "0.0000001", "true", "\"much\""] {
             assert!(serde_json::from_str::<Money>(json).is_err(), "{json}");
         }
-    }
-
-    #[test]
-    fn a_price_is_rounded_up_over_the_whole_call_and_never_overflows() {
-        let price = Price { input: "0.15".parse().unwrap(), output: "0.6".parse().unwrap() };
-        for (input, output, micros) in [
-            (0, 0, 0),
-            (1, 0, 1),
-            (1_000, 0, 150),
-            (1_000, 1_000, 750),
-            (1_000_000, 1_000_000, 750_000),
-            // Past 64 bits on the way, though not at the end.
-            (1 << 53, 0, 1_351_079_888_211_149),
-            (u64::MAX, 0, 2_767_011_611_056_432_743),
-        ] {
-            assert_eq!(price.of(input, output), Money(micros), "{input} {output}");
-        }
-        let dear = Price { input: Money(u64::MAX), output: Money(u64::MAX) };
-        assert_eq!(dear.of(u64::MAX, u64::MAX), Money(u64::MAX));
-        assert!(Price::default().is_free() && !price.is_free());
     }
 }
