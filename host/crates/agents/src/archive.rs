@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
-use rookery_core::{AgentId, Event, Generation, Outcome, Prompt, RunId, RunState, Standing};
+use rookery_core::{AgentId, Event, Generation, Outcome, Prompt, RunId, RunState, Spent, Standing};
 
 /// What is to be written down of a run.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,8 @@ pub struct Batch {
     pub events: Vec<Arc<Event>>,
     /// When the outcome among the events was decided.
     pub ended: Option<SystemTime>,
+    /// What the run asked of models in all; in the batch with the outcome, and only there.
+    pub spent: Spent,
 }
 
 /// A run as it was accepted.

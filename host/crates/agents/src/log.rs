@@ -13,7 +13,8 @@ use std::task::Waker;
 use std::time::SystemTime;
 
 use rookery_core::{
-    Chunk, Code, Event, Failure, Generation, Item, LONGEST_TEXT, Outcome, RunId, RunState, Standing, Stop,
+    Chunk, Code, Event, Failure, Generation, Item, LONGEST_TEXT, Outcome, RunId, RunState, Spent, Standing,
+    Stop,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -87,6 +88,7 @@ pub(crate) struct State {
     cancelled: bool,
     too_large: bool,
     cause: Option<(Code, String)>,
+    pub(crate) spent: Spent,
     pub(crate) archived: Archived,
     /// Freed places are used again, so that the places of the others stay what they are.
     pub(crate) readers: Vec<Option<Place>>,
@@ -222,6 +224,15 @@ impl Log {
         self.lock().cause.clone()
     }
 
+    /// Notes what the run asked of models until now. The last one before the outcome counts.
+    pub(crate) fn set_spent(&self, spent: Spent) {
+        let mut state = self.lock();
+        // The archive may have it already, and who asks later shall hear the same as who asks now.
+        if state.ended.is_none() {
+            state.spent = spent;
+        }
+    }
+
     /// How the run stands.
     pub(crate) fn state(&self) -> RunState {
         self.standing((&self.accepted.prompt.text, false))
@@ -254,6 +265,7 @@ impl Log {
             ended: state.ended.filter(|_| matches!(standing, Standing::Ended(_))),
             standing,
             events: shown,
+            spent: state.spent,
         }
     }
 

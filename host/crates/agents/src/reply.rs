@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rookery_core::{Chunk, Code};
+use rookery_core::{Chunk, Code, Spent};
 
 use crate::log::{Log, Refusal};
 
@@ -45,6 +45,13 @@ impl Reply {
     /// is over its budget.
     pub fn over_budget(&self, what: String) {
         self.log.set_cause(Code::OverBudget, what);
+    }
+
+    /// Notes what the run asked of models, from its beginning until now. Whoever asks how it stands sees the last note, and
+    /// the last one before its outcome is kept with it; what comes after that is ignored, so that everybody sees the same.
+    /// Cheap: it wakes nobody, and a run that asks no model pays nothing for it.
+    pub fn spent(&self, spent: Spent) {
+        self.log.set_spent(spent);
     }
 
     /// Whether the archive keeps up. Where it does not, the guest should be held until [`Reply::room`].

@@ -33,6 +33,9 @@ impl Source for Kept {
         batch.events = state.kept.iter().filter(|event| event.id > archived.taken).cloned().collect();
         archived.taken = state.next - 1;
         batch.ended = state.ended.filter(|_| !batch.events.is_empty());
+        if batch.ended.is_some() {
+            batch.spent = state.spent;
+        }
         batch
     }
 

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 
 use rookery_agents::archive::{Accepted, Archive, ArchiveError, Batch, Source};
 use rookery_archive::{Runs, Settings};
-use rookery_core::{AgentId, Chunk, Event, Generation, Item, Origin, Outcome, Prompt, RunId};
+use rookery_core::{AgentId, Chunk, Event, Generation, Item, Origin, Outcome, Prompt, RunId, Spent};
 use tokio::time::Instant;
 
 /// So many come first, so that no page is the first of its kind.
@@ -141,6 +141,7 @@ impl Sheet {
             started: step.started.then_some((now, Generation(1))),
             events,
             ended: step.ended.then_some(now),
+            spent: Spent::default(),
         };
         Waiting { run: self.run, batch: Mutex::new(batch), left, waiter: std::thread::current() }
     }

@@ -1,4 +1,4 @@
-//! Events as bytes and back.
+//! Events as bytes and back, and what a run spent.
 //!
 //! Promises: what is written reads back the same; bytes that were damaged are an error or other events, never a panic
 //! and never more memory than there are bytes.
@@ -7,7 +7,7 @@
 //! comes (four bytes, little endian, so that an event can be passed over unread), a tag, and the tag's fields: texts
 //! behind their length, numbers as LEB128.
 
-use rookery_core::{Chunk, Failure, Item, Outcome, Stop};
+use rookery_core::{Chunk, Failure, Item, Money, Outcome, Spent, Stop};
 
 use crate::error::Damaged;
 use crate::rows;
@@ -36,6 +36,28 @@ pub(crate) fn append(block: &mut Vec<u8>, item: &Item) {
     // The largest event is some MiB (`LARGEST_VALUE`), so this never saturates.
     let length = u32::try_from(block.len() - start - PREFIX).unwrap_or(u32::MAX);
     block[start..start + PREFIX].copy_from_slice(&length.to_le_bytes());
+}
+
+/// What a run spent, as it is in the run's row.
+pub(crate) fn spent(spent: Spent) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for number in [spent.requests, spent.input_tokens, spent.output_tokens, spent.money.0] {
+        put_number(&mut bytes, number);
+    }
+    bytes
+}
+
+/// And back.
+pub(crate) fn read_spent(bytes: &[u8]) -> Result<Spent, Damaged> {
+    let mut fields = Fields(bytes);
+    let mut number = || fields.number().map_err(|_| DAMAGED_SPENT);
+    let spent = Spent {
+        requests: number()?,
+        input_tokens: number()?,
+        output_tokens: number()?,
+        money: Money(number()?),
+    };
+    if fields.0.is_empty() { Ok(spent) } else { Err(DAMAGED_SPENT) }
 }
 
 /// The events of a block, in order.
@@ -68,6 +90,7 @@ impl Iterator for Items<'_> {
 
 const PREFIX: usize = size_of::<u32>();
 const DAMAGED: Damaged = Damaged("an event");
+const DAMAGED_SPENT: Damaged = Damaged("what a run spent");
 
 fn put_chunk(to: &mut Vec<u8>, chunk: &Chunk) {
     match chunk {
@@ -201,7 +224,7 @@ impl<'a> Fields<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tests::every_item;
+    use crate::tests::{every_item, every_spent};
 
     fn block(items: &[Item]) -> Vec<u8> {
         let mut block = Vec::new();
@@ -260,6 +283,18 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_a_run_spent_reads_back_the_same_and_anything_else_is_an_error() {
+        for spent in every_spent() {
+            let bytes = self::spent(spent);
+            assert_eq!(read_spent(&bytes).unwrap(), spent);
+            for cut in 0..bytes.len() {
+                assert!(read_spent(&bytes[..cut]).is_err(), "{spent:?} cut at {cut}");
+            }
+            assert!(read_spent(&[&*bytes, &[0]].concat()).is_err(), "{spent:?} and more");
         }
     }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rookery_core::{Code, Durability, Event, Failure, Item, Outcome};
+use rookery_core::{Code, Durability, Event, Failure, Item, Outcome, Spent};
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::{OpenError, ReadError, WriteError};
@@ -73,7 +73,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const APPLICATION: i64 = 0x526f_6f6b;
 
 /// Each takes the database from the format of its place to the next; one that was released is never changed.
-const MIGRATIONS: [&str; 2] = [include_str!("formats/1.sql"), include_str!("formats/2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("formats/1.sql"), include_str!("formats/2.sql"), include_str!("formats/3.sql")];
 
 /// The log is copied into the database when it has so many pages of 4 KiB. The pages that running runs end in are in the
 /// log over and over, and are copied once; at 16 MiB the copying is still a matter of some 10 ms.
@@ -201,7 +202,9 @@ fn interrupt(to: &Connection, no: i64, number: u64) -> Result<(), WriteError> {
     let outcome = Outcome::Failed(Failure::new(Code::Interrupted, message));
     let event = Event { id: number, item: Item::Outcome(outcome.clone()) };
     rows::append(to, no, number, [&event], &mut Vec::new())?;
-    rows::end(to, no, None, &End { at: SystemTime::now(), outcome: &outcome, events: number })?;
+    // What it asked of models until then was known to the process that stopped.
+    let end = End { at: SystemTime::now(), outcome: &outcome, events: number, spent: Spent::default() };
+    rows::end(to, no, None, &end)?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rookery_agents::archive::{Accepted, StateName};
 use rookery_core::{
     AgentId, Code, Event, Failure, Generation, Item, LISTED_PROMPT, Origin, Outcome, Prompt, RunId, RunState,
-    Standing, Stop,
+    Spent, Standing, Stop,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
@@ -50,7 +50,7 @@ fn columns(prompt: &str) -> String {
     format!(
         "id, plugin, name, origin, origin_name, submitted, state, started, generation, ended, code, message, stop, \
          coalesce(events, (SELECT last FROM events WHERE run = no AND first > 0 ORDER BY first DESC LIMIT 1), 0) \
-         AS events, {prompt}"
+         AS events, spent, {prompt}"
     )
 }
 
@@ -60,6 +60,8 @@ pub(crate) struct End<'a> {
     pub(crate) outcome: &'a Outcome,
     /// The number of its last event.
     pub(crate) events: u64,
+    /// What it asked of models.
+    pub(crate) spent: Spent,
 }
 
 /// When a run's turn came, and with which instance.
@@ -93,8 +95,8 @@ pub(crate) fn insert(
     let (code, message, stop) = end.map_or((None, None, None), |end| outcome_columns(end.outcome));
     to.prepare_cached(
         "INSERT INTO runs (no, id, plugin, name, key, origin, origin_name, submitted, state, started, generation, \
-         ended, events, code, message, stop, prompt, cut, body, items) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         ended, events, code, message, stop, prompt, cut, body, items, spent) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
     .execute(params![
         no,
@@ -117,6 +119,7 @@ pub(crate) fn insert(
         cut,
         short,
         items,
+        end.and_then(|end| spent_column(end.spent)),
     ])
     .map(drop)
 }
@@ -133,7 +136,7 @@ pub(crate) fn end(to: &Connection, no: i64, start: Option<Start>, end: &End<'_>)
     let (code, message, stop) = outcome_columns(end.outcome);
     to.prepare_cached(
         "UPDATE runs SET state = ?, started = coalesce(?, started), generation = coalesce(?, generation), ended = ?, \
-         events = ?, code = ?, message = ?, stop = ? WHERE no = ?",
+         events = ?, code = ?, message = ?, stop = ?, spent = ? WHERE no = ?",
     )?
     .execute(params![
         StateName::from(end.outcome).as_str(),
@@ -144,6 +147,7 @@ pub(crate) fn end(to: &Connection, no: i64, start: Option<Start>, end: &End<'_>)
         code,
         message,
         stop,
+        spent_column(end.spent),
         no,
     ])
     .map(drop)
@@ -260,6 +264,10 @@ pub(crate) fn run_state(row: &Row<'_>) -> Result<RunState, ReadError> {
         ended: row.get::<_, Option<i64>>("ended")?.map(time),
         standing: standing(row)?,
         events: row.get::<_, i64>("events")?.cast_unsigned(),
+        spent: match row.get_ref("spent")? {
+            ValueRef::Null => Spent::default(),
+            spent => encode::read_spent(spent.as_blob()?)?,
+        },
     })
 }
 
@@ -358,6 +366,10 @@ fn outcome_columns(outcome: &Outcome) -> OutcomeColumns<'_> {
         Outcome::Failed(failure) => (Some(failure.code.as_str()), Some(&failure.message), None),
         Outcome::Cancelled(stop) => (None, None, Some(stop.as_str())),
     }
+}
+
+fn spent_column(spent: Spent) -> Option<Vec<u8>> {
+    (!spent.is_nothing()).then(|| encode::spent(spent))
 }
 
 fn origin(kind: &str, name: Option<String>) -> Result<Origin, Damaged> {

@@ -246,7 +246,8 @@ fn events(batch: &Batch) -> impl Iterator<Item = &Event> {
 /// How the run ended, if it did, where the event after its last would be `next`.
 fn end(batch: &Batch, next: u64) -> Option<rows::End<'_>> {
     let outcome = outcome(batch)?;
-    Some(rows::End { at: batch.ended.unwrap_or_else(SystemTime::now), outcome, events: next - 1 })
+    let at = batch.ended.unwrap_or_else(SystemTime::now);
+    Some(rows::End { at, outcome, events: next - 1, spent: batch.spent })
 }
 
 fn outcome(batch: &Batch) -> Option<&Outcome> {
@@ -259,7 +260,7 @@ fn outcome(batch: &Batch) -> Option<&Outcome> {
 impl Taken {
     /// Nothing was handed over, so there is nothing to say.
     fn is_empty(&self) -> bool {
-        let Batch { accepted, started, events, ended: _ } = &self.batch;
+        let Batch { accepted, started, events, ended: _, spent: _ } = &self.batch;
         accepted.is_none() && started.is_none() && events.is_empty()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::{AgentId, Generation, Origin, Outcome, RunId};
+use crate::{AgentId, Generation, Origin, Outcome, RunId, Spent};
 
 /// What is known of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct RunState {
     pub standing: Standing,
     /// How many events it has, the outcome among them.
     pub events: u64,
+    /// What it asked of models so far, or in all; nothing where it was interrupted.
+    pub spent: Spent,
 }
 
 /// As much of a prompt as is in a list, in bytes. A paragraph, which tells a run from others; five hundred of them are half a

@@ -92,6 +92,7 @@ mod tests {
             ended: matches!(standing, Standing::Ended(_)).then_some(at(2)),
             standing,
             events: 3,
+            spent: rookery_core::Spent::default(),
         }
     }
 

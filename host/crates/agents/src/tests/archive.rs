@@ -1,6 +1,6 @@
 //! What an archive changes: what is shown when, and how much is held in memory.
 
-use rookery_core::{Generation, RunState};
+use rookery_core::{Generation, RunState, Spent};
 
 use super::*;
 use crate::archive::{Query, StateName};
@@ -169,6 +169,38 @@ async fn a_settled_run_is_forgotten_here_and_known_to_the_archive() {
     assert_eq!((state.standing, state.events), (Standing::Ended(Outcome::Done), 2));
     assert_eq!(state.started.unwrap().1, Generation(1));
     assert_eq!(host.cancel(run.run).await, Cancelling::Over);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_run_spent_is_shown_while_it_runs_and_kept_with_its_end() {
+    let archive = FakeArchive::new();
+    let host = Host::archived(POLICY, &archive);
+    let spent = async |run| host.directory.state(run).await.unwrap().unwrap().spent;
+    let run = begun(&host, "alice", "ask 1, take 2s, ask 3, take 2s, trap").await;
+    let id = run.run;
+    settle().await;
+    assert_eq!(spent(id).await, guests::asked(1));
+    assert_eq!(archive.spent(id), Spent::default(), "kept with the end");
+    tokio::time::sleep(seconds(3)).await;
+    assert_eq!(spent(id).await, guests::asked(3), "in all, not besides");
+    let listed = host.directory.runs(everything()).await.unwrap();
+    assert_eq!(listed[0].spent, guests::asked(3));
+    assert_eq!(code(&outcome(run).await), Some(Code::Trapped));
+    settle().await;
+    assert_eq!(host.directory.unsettled_count(), 0);
+    assert_eq!((spent(id).await, archive.spent(id)), (guests::asked(3), guests::asked(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_run_spends_after_its_end_is_not_its_own() {
+    let archive = FakeArchive::held();
+    let host = Host::archived(POLICY, &archive);
+    let run = begun(&host, "alice", "ask 1, answer, take 1s, ask 2, say late").await;
+    tokio::time::sleep(seconds(2)).await;
+    let before = host.directory.state(run.run).await.unwrap().unwrap();
+    assert_eq!((before.standing, before.spent), (Standing::Running, guests::asked(1)), "not committed yet");
+    archive.commit();
+    assert_eq!(archive.spent(run.run), guests::asked(1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use rookery_core::{
-    AgentId, Code, Event, Failure, Generation, Item, Outcome, Prompt, RunId, RunState, Standing,
+    AgentId, Code, Event, Failure, Generation, Item, Outcome, Prompt, RunId, RunState, Spent, Standing,
 };
 use tokio::sync::watch;
 use tokio::task::unconstrained;
@@ -46,6 +46,7 @@ struct Written {
     started: Option<(SystemTime, Generation)>,
     events: Vec<Event>,
     ended: Option<SystemTime>,
+    spent: Spent,
     /// Where the next batch has to begin, committed or not.
     next: u64,
 }
@@ -178,6 +179,11 @@ impl FakeArchive {
         self.inner().runs.get(&run).map(|written| written.events.clone()).unwrap_or_default()
     }
 
+    /// What is committed of what a run spent.
+    pub(super) fn spent(&self, run: RunId) -> Spent {
+        self.inner().runs.get(&run).map(|written| written.spent).unwrap_or_default()
+    }
+
     pub(super) fn runs(&self) -> Vec<RunId> {
         self.inner().runs.keys().copied().collect()
     }
@@ -190,7 +196,8 @@ impl FakeArchive {
 impl Inner {
     fn write(&mut self, run: RunId, batch: Batch) -> u64 {
         if let Some(accepted) = batch.accepted {
-            let written = Written { accepted, started: None, events: Vec::new(), ended: None, next: 1 };
+            let (started, events, ended, spent) = Default::default();
+            let written = Written { accepted, started, events, ended, spent, next: 1 };
             assert!(self.runs.insert(run, written).is_none(), "accepted once");
         }
         if batch.started.is_none() && batch.events.is_empty() {
@@ -209,6 +216,9 @@ impl Inner {
         if batch.ended.is_some() {
             assert!(written.ended.is_none() && written.outcome().is_some(), "it comes with the outcome");
             written.ended = batch.ended;
+            written.spent = batch.spent;
+        } else {
+            assert!(batch.spent.is_nothing(), "it comes with the outcome");
         }
         written.events.len() as u64
     }
@@ -239,6 +249,7 @@ impl Written {
                 (None, None) => Standing::Queued(0),
             },
             events: self.events.len() as u64,
+            spent: self.spent,
         }
     }
 }

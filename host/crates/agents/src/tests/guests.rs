@@ -14,6 +14,7 @@
 //! | `open` | waits for the end of what the run has open |
 //! | `cancel` | has its own run cancelled, as a client may at this very moment |
 //! | `stall` | learns that what it waited for outside has fallen silent |
+//! | `ask n` | notes that until now it asked models `n` times |
 //! | `answer`, `fail` | gives the answer; what follows is work left over, between runs |
 //! | `forget` | drops the answer without giving it |
 //! | `trap`, `panic` | makes the instance unusable, or the host's own code fail |
@@ -30,7 +31,7 @@ use futures_util::FutureExt;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use rookery_core::{AgentId, Chunk, Code, Failure, Generation, RunId, Span};
+use rookery_core::{AgentId, Chunk, Code, Failure, Generation, Money, RunId, Span, Spent};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
@@ -119,6 +120,11 @@ impl Fake {
             record: Arc::new(Record { state: watch::Sender::default(), host: OnceLock::new() }),
         }
     }
+}
+
+/// What it comes to when models were asked so often.
+pub(super) fn asked(requests: u64) -> Spent {
+    Spent { requests, input_tokens: 10 * requests, output_tokens: requests, money: Money(requests) }
 }
 
 impl Plugin for Fake {
@@ -247,6 +253,7 @@ impl Guest {
                 "cancel" => self.place.record.cancel(prompt.run).await,
                 "stall" => reply.stalled("the model was silent".into()),
                 "overspend" => reply.over_budget("the day's budget is spent".into()),
+                "ask" => reply.spent(asked(what.parse().expect("a number"))),
                 "answer" => give(Some(Ok(()))),
                 "fail" => give(Some(Err(Failure::new(Code::Failed, "as it was asked to")))),
                 "forget" => give(None),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::SystemTime;
 
-use rookery_core::{Generation, Prompt};
+use rookery_core::{Generation, Money, Prompt, Spent};
 
 use super::*;
 use crate::archive::{Accepted, Archive};
@@ -71,6 +71,7 @@ impl Following {
 struct Model {
     events: Vec<Event>,
     cancelled: bool,
+    spent: Spent,
 }
 
 impl Model {
@@ -139,6 +140,14 @@ async fn log_against_model(seed: u64) {
                     }
                 }
                 2 => end_both(&log, &mut model),
+                3..8 => {
+                    let spent = some_spent(&mut dice);
+                    log.set_spent(spent);
+                    // What comes after the outcome is too late for the archive, and so for everybody.
+                    if !model.ended() {
+                        model.spent = spent;
+                    }
+                }
                 _ => {}
             },
             _ => {}
@@ -146,7 +155,9 @@ async fn log_against_model(seed: u64) {
         let (kept, ahead) = log.kept();
         assert!(kept <= WINDOW + ahead, "{seed}: {kept} bytes are kept, {ahead} are not committed");
         readers.iter().for_each(|reader| reader.check(&model.events));
-        let shown = log.state().events as usize;
+        let state = log.state();
+        assert_eq!(state.spent, model.spent, "{seed}");
+        let shown = state.events as usize;
         let committed = archive.events(run).len();
         assert!(shown <= model.events.len() && (!strict || shown <= committed), "{seed}");
         assert!(!model.ended() || shown < model.events.len() || committed == shown, "{seed}");
@@ -156,6 +167,7 @@ async fn log_against_model(seed: u64) {
     readers.push(Following::new(Reader::live(log.clone(), 0), 0));
     archive.commit();
     assert_eq!(archive.events(run), model.events, "{seed}");
+    assert_eq!(archive.spent(run), model.spent, "{seed}");
     assert!(settled.load(Ordering::SeqCst) > 0, "{seed}");
     readers.push(Following::new(Reader::live(log.clone(), 0), 0));
     for reader in &mut readers {
@@ -165,6 +177,13 @@ async fn log_against_model(seed: u64) {
     }
     let mut last = Reader::live(log.clone(), model.events.len() as u64);
     assert_eq!(rest(&mut last).await, [], "{seed}: nothing after the end");
+}
+
+/// What a run may have spent, or nothing, as after a call that was given back.
+fn some_spent(dice: &mut Dice) -> Spent {
+    let requests = dice.below(3) as u64;
+    let mut tokens = || requests * dice.below(1000) as u64;
+    Spent { requests, input_tokens: tokens(), output_tokens: tokens(), money: Money(tokens()) }
 }
 
 /// Decides the outcome in both.

@@ -61,14 +61,15 @@ fn a_prompt_is_whole_wherever_it_is_asked_for_alone_and_cut_in_a_list() {
 fn a_short_run_that_is_over_when_it_is_written_is_one_row() {
     let folder = tempfile::tempdir().unwrap();
     let runs = open(folder.path());
-    for outcome in every_outcome() {
+    for (outcome, spent) in every_outcome().into_iter().zip(every_spent().into_iter().cycle()) {
         let tape = Tape::new("chat/alice");
         tape.start(3);
         tape.text("hello");
-        tape.end_at(outcome, at(3));
+        tape.end_with(outcome, at(3), spent);
         tape.settle(&runs);
         let state = state(&runs, tape.run).unwrap();
         assert_eq!((state.started, state.ended), (Some((at(2_000), Generation(3))), Some(at(3))));
+        assert_eq!(state.spent, spent);
         for after in 0..3 {
             let rest = wait(runs.read(tape.run, after, usize::MAX)).unwrap();
             assert_eq!(rest, tape.events()[after as usize..]);

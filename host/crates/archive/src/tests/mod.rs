@@ -18,7 +18,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rookery_agents::archive::{Accepted, Archive, ArchiveError, Batch, Query, Source};
 use rookery_core::{
-    AgentId, Chunk, Event, Failure, Generation, Item, Origin, Outcome, Prompt, RunId, RunState, Stop,
+    AgentId, Chunk, Event, Failure, Generation, Item, Money, Origin, Outcome, Prompt, RunId, RunState, Spent,
+    Stop,
 };
 
 use crate::{Runs, Settings, rows};
@@ -79,10 +80,7 @@ impl Tape {
     }
 
     pub(crate) fn write(&self, item: Item) {
-        let mut state = self.state.lock().unwrap();
-        let event = Arc::new(Event { id: state.all.len() as u64 + 1, item });
-        state.all.push(event.clone());
-        state.waiting.events.push(event);
+        self.state.lock().unwrap().push(item);
     }
 
     pub(crate) fn text(&self, text: &str) {
@@ -90,8 +88,13 @@ impl Tape {
     }
 
     pub(crate) fn end_at(&self, outcome: Outcome, at: SystemTime) {
-        self.write(Item::Outcome(outcome));
-        self.state.lock().unwrap().waiting.ended = Some(at);
+        self.end_with(outcome, at, Spent::default());
+    }
+
+    pub(crate) fn end_with(&self, outcome: Outcome, at: SystemTime, spent: Spent) {
+        let mut state = self.state.lock().unwrap();
+        state.push(Item::Outcome(outcome));
+        (state.waiting.ended, state.waiting.spent) = (Some(at), spent);
     }
 
     pub(crate) fn end(&self) {
@@ -135,6 +138,14 @@ impl Tape {
 
     pub(crate) fn events(&self) -> Vec<Event> {
         self.state.lock().unwrap().all.iter().map(|event| Event::clone(event)).collect()
+    }
+}
+
+impl State {
+    fn push(&mut self, item: Item) {
+        let event = Arc::new(Event { id: self.all.len() as u64 + 1, item });
+        self.all.push(event.clone());
+        self.waiting.events.push(event);
     }
 }
 
@@ -201,6 +212,19 @@ pub(crate) fn every_outcome() -> Vec<Outcome> {
     let failures = rows::CODES.map(|code| Outcome::Failed(Failure::new(code, "it's \0 broken\n")));
     let stops = [Stop::BeforeStart, Stop::Returned, Stop::Dropped].map(Outcome::Cancelled);
     [Outcome::Done].into_iter().chain(failures).chain(stops).collect()
+}
+
+/// What runs may have spent: nothing, little, and all that a number holds.
+pub(crate) fn every_spent() -> Vec<Spent> {
+    let spent = |[requests, input_tokens, output_tokens, micros]: [u64; 4]| Spent {
+        requests,
+        input_tokens,
+        output_tokens,
+        money: Money(micros),
+    };
+    [[0; 4], [2, 31, 12, 123], [1, 0, 0, 0], [0, 0, 0, 1], [1, 127, 128, 1 << 53], [u64::MAX; 4]]
+        .map(spent)
+        .into()
 }
 
 pub(crate) fn agent(text: &str) -> AgentId {

@@ -19,6 +19,8 @@ struct Expected {
     tape: Arc<Tape>,
     /// What it has beside the tape's: the outcome that a restart gave it.
     outcome: Option<Outcome>,
+    /// What it asked of models: nothing that a restart would know.
+    spent: Spent,
     interrupted: bool,
 }
 
@@ -60,7 +62,7 @@ impl World {
         if self.random.below(2) == 0 {
             tape.wake(&self.runs);
         }
-        self.known.push(Expected { tape, outcome: None, interrupted: false });
+        self.known.push(Expected { tape, outcome: None, spent: Spent::default(), interrupted: false });
     }
 
     /// A few events of some runs, which may be their last.
@@ -80,8 +82,10 @@ impl World {
                 0 => {
                     let outcomes = every_outcome();
                     let outcome = outcomes[self.random.below(outcomes.len())].clone();
-                    tape.end_at(outcome.clone(), super::at(3_000));
+                    let spent = every_spent()[self.random.below(every_spent().len())];
+                    tape.end_with(outcome.clone(), super::at(3_000), spent);
                     self.known[at].outcome = Some(outcome);
+                    self.known[at].spent = spent;
                 }
                 1..3 => tape.start(at as u64),
                 _ => {}
@@ -155,7 +159,7 @@ impl World {
             let events = expected.events();
             assert_eq!(replay(&self.runs, expected.tape.run), events);
             let state = state(&self.runs, expected.tape.run).unwrap();
-            assert_eq!(state.events, events.last().unwrap().id);
+            assert_eq!((state.events, state.spent), (events.last().unwrap().id, expected.spent));
             assert_eq!(state.standing, Standing::Ended(expected.outcome.clone().unwrap()));
         }
     }

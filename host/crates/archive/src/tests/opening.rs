@@ -64,7 +64,7 @@ fn a_newer_format_is_refused_and_left_as_it_is() {
     let path = folder.path().join("runs.db");
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = refusal(folder.path());
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 3, .. }), "{error}");
     assert!(error.to_string().contains("newer rookery"), "{error}");
 }
 
@@ -87,7 +87,7 @@ fn the_database_is_set_up_as_it_should_be() {
         };
         assert_eq!(pragma("synchronous"), synchronous);
         assert_eq!(pragma("auto_vacuum"), 2, "incremental");
-        assert_eq!(pragma("user_version"), 2);
+        assert_eq!(pragma("user_version"), 3);
         let mode: String =
             opened.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
         assert_eq!(mode, "wal");

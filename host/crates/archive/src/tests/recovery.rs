@@ -32,7 +32,7 @@ fn after_a_crash_every_run_has_exactly_one_outcome_and_finished_ones_replay() {
         assert_eq!(failure.message, "the host stopped before the run ended; submit it again");
         let state = state(&runs, tape.run).unwrap();
         assert_eq!((state.events, &state.standing), (end.id, &Standing::Ended(outcome.clone())));
-        assert!(state.ended.is_some());
+        assert!(state.ended.is_some() && state.spent.is_nothing());
     }
     assert_eq!(replay(&runs, done.run), done.events());
     assert_eq!(state(&runs, done.run), before);

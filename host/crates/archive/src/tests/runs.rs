@@ -7,7 +7,8 @@ use super::*;
 fn a_run_reads_back_as_it_was_written() {
     let folder = tempfile::tempdir().unwrap();
     let runs = open(folder.path());
-    for outcome in every_outcome() {
+    let all_spent = every_spent();
+    for (outcome, spent) in every_outcome().into_iter().zip(all_spent.into_iter().cycle()) {
         let tape = Tape::new("chat/alice");
         tape.settle(&runs);
         assert_eq!(state(&runs, tape.run).unwrap().standing, Standing::Queued(0));
@@ -18,7 +19,8 @@ fn a_run_reads_back_as_it_was_written() {
         tape.settle(&runs);
         let running = state(&runs, tape.run).unwrap();
         assert_eq!((running.standing, running.events, running.ended), (Standing::Running, 2, None));
-        tape.end_at(outcome.clone(), at(3));
+        assert_eq!(running.spent, Spent::default());
+        tape.end_with(outcome.clone(), at(3), spent);
         tape.settle(&runs);
 
         let prompt = Tape::prompt(&tape);
@@ -33,6 +35,7 @@ fn a_run_reads_back_as_it_was_written() {
             ended: Some(at(3)),
             standing: Standing::Ended(outcome),
             events: 3,
+            spent,
         };
         assert_eq!(state(&runs, tape.run), Some(expected));
         assert_eq!(replay(&runs, tape.run), tape.events());

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use rookery_agents::archive::{Accepted, Archive, ArchiveError, Query, Source};
-use rookery_core::{AgentId, Chunk, Event, Generation, Item, Prompt, RunId, RunState, Standing};
+use rookery_core::{AgentId, Chunk, Event, Generation, Item, Prompt, RunId, RunState, Spent, Standing};
 use tokio::sync::watch;
 
 type Answer<T> = BoxFuture<'static, Result<T, ArchiveError>>;
@@ -23,6 +23,7 @@ struct Kept {
     started: Option<(SystemTime, Generation)>,
     ended: Option<SystemTime>,
     events: Vec<Arc<Event>>,
+    spent: Spent,
 }
 
 impl Shelf {
@@ -48,13 +49,17 @@ impl Archive for Shelf {
             let batch = source.take();
             let mut runs = runs.lock().unwrap();
             if let Some(accepted) = batch.accepted {
-                let kept = Kept { accepted, started: None, ended: None, events: Vec::new() };
+                let (started, ended, events, spent) = Default::default();
+                let kept = Kept { accepted, started, ended, events, spent };
                 runs.insert(source.run(), kept);
             }
             let kept = runs.get_mut(&source.run()).unwrap();
             kept.started = kept.started.or(batch.started);
             kept.ended = kept.ended.or(batch.ended);
             kept.events.extend(batch.events);
+            if batch.ended.is_some() {
+                kept.spent = batch.spent;
+            }
             let last = kept.events.len() as u64;
             drop(runs);
             source.committed(last);
@@ -129,6 +134,7 @@ impl Kept {
             ended: self.ended,
             standing,
             events: self.events.len() as u64,
+            spent: self.spent,
         }
     }
 }
