@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use rookery_client::{State, age};
+use rookery_core::{Money, Spent};
 
 use super::harmless::harmless;
 
@@ -48,6 +49,7 @@ pub(crate) fn shown(run: &State, now: SystemTime) -> String {
         ("started", run.started.as_ref().map(time)),
         ("ended", run.ended.as_ref().map(time)),
         ("events", Some(run.events.to_string())),
+        ("usage", usage(&run.spent)),
         ("prompt", Some(prompt(run))),
     ])
 }
@@ -75,6 +77,17 @@ pub(crate) fn ago(written: &str, now: SystemTime) -> String {
         Some(age) => format!("{} ago", short(age)),
         None => one_line(written),
     }
+}
+
+/// What was asked of models, if any was, and what it cost, if it did.
+fn usage(spent: &Spent) -> Option<String> {
+    let Spent { requests, input_tokens, output_tokens, money } = spent;
+    let counts = match requests {
+        1 => format!("1 request, {input_tokens} tokens in, {output_tokens} out"),
+        _ => format!("{requests} requests, {input_tokens} tokens in, {output_tokens} out"),
+    };
+    let cost = if *money == Money::default() { String::new() } else { format!(", cost {money}") };
+    (!spent.is_nothing()).then(|| counts + &cost)
 }
 
 /// A prompt of which the host gave only the beginning does not look whole.
@@ -162,7 +175,7 @@ RUN                                   AGENT       STATE      SUBMITTED  EVENTS  
     fn a_run_is_shown_with_all_that_is_known_and_nothing_else() {
         let failed = state(
             r#""state":"failed","submitted":"2026-11-24T09:00:00Z","started":"2026-11-24T09:58:00Z","ended":null,
-               "events":2,"prompt":"one\ntwo\n","origin":{"client":"127.0.0.1:9"},"problem":{"status":503,"code":"unavailable","detail":"the model is away"}"#,
+               "events":2,"usage":{"requests":2,"input_tokens":31,"output_tokens":12,"money":"0.000123"},"prompt":"one\ntwo\n","origin":{"client":"127.0.0.1:9"},"problem":{"status":503,"code":"unavailable","detail":"the model is away"}"#,
         );
         let expected = "\
 run        018f3f5e-0000-7000-8000-000000000001
@@ -173,6 +186,7 @@ origin     client 127.0.0.1:9
 submitted  2026-11-24T09:00:00Z (1h ago)
 started    2026-11-24T09:58:00Z (2m ago)
 events     2
+usage      2 requests, 31 tokens in, 12 out, cost 0.000123
 prompt     one
            two";
         assert_eq!(shown(&failed, now()), expected);
@@ -181,6 +195,15 @@ prompt     one
         let cut =
             r#""state":"running","submitted":"2026-11-24T10:00:00Z","prompt":"x","prompt_truncated":true"#;
         assert!(shown(&state(cut), now()).ends_with("prompt     x…"));
+    }
+
+    #[test]
+    fn what_was_asked_of_models_is_a_line_where_any_was() {
+        let spent =
+            |requests, money| Spent { requests, input_tokens: 5, output_tokens: 0, money: Money(money) };
+        assert_eq!(usage(&Spent::default()), None);
+        assert_eq!(usage(&spent(1, 0)).unwrap(), "1 request, 5 tokens in, 0 out");
+        assert_eq!(usage(&spent(3, 1_250_000)).unwrap(), "3 requests, 5 tokens in, 0 out, cost 1.25");
     }
 
     #[test]

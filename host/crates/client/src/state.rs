@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use rookery_core::{AgentId, RunId};
+use rookery_core::{AgentId, RunId, Spent};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -35,6 +35,8 @@ pub struct State {
     pub ended: Option<String>,
     /// How many events it has.
     pub events: u64,
+    /// What it asked of models, until now or in all; all zero where it asked none.
+    pub spent: Spent,
     /// Why it failed.
     pub problem: Option<Problem>,
     document: Value,
@@ -100,6 +102,8 @@ impl State {
             #[serde(default)]
             events: u64,
             #[serde(default)]
+            usage: Spent,
+            #[serde(default)]
             problem: Option<Problem>,
         }
         let known = Known::deserialize(&document).map_err(|error| error.to_string())?;
@@ -118,6 +122,7 @@ impl State {
             started: known.started,
             ended: known.ended,
             events: known.events,
+            spent: known.usage,
             problem: known.problem,
             document,
         })
@@ -203,6 +208,8 @@ impl Pages {
 
 #[cfg(test)]
 mod tests {
+    use rookery_core::Money;
+
     use super::*;
 
     #[test]
@@ -224,6 +231,24 @@ mod tests {
         };
         assert!(!state("").prompt_truncated);
         assert!(state(r#","prompt_truncated":true"#).prompt_truncated);
+    }
+
+    #[test]
+    fn what_it_spent_is_what_the_host_says_and_nothing_where_it_says_nothing() {
+        let state = |more: &str| {
+            let known = r#""run":"018f3f5e-0000-7000-8000-000000000001","agent":"chat/alice","state":"done""#;
+            format!(r#"{{{known},"submitted":"2026-11-24T10:00:00Z"{more}}}"#).parse::<State>()
+        };
+        assert_eq!(state("").unwrap().spent, Spent::default());
+        let free = state(r#","usage":{"requests":1,"input_tokens":5,"output_tokens":0,"new":1}"#).unwrap();
+        assert_eq!(free.spent, Spent { requests: 1, input_tokens: 5, ..Spent::default() });
+        let paid =
+            state(r#","usage":{"requests":2,"input_tokens":31,"output_tokens":12,"money":"0.000123"}"#);
+        let paid = paid.unwrap();
+        let spent = Spent { requests: 2, input_tokens: 31, output_tokens: 12, money: Money(123) };
+        assert_eq!(paid.spent, spent);
+        assert!(paid.json().contains(r#""money":"0.000123""#), "{}", paid.json());
+        assert!(state(r#","usage":{"money":"much"}"#).is_err());
     }
 
     #[test]

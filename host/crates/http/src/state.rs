@@ -1,11 +1,12 @@
 //! How a run stands, as the JSON document that clients see.
 //!
 //! What is not known yet is not there: no `started` before its turn, no `ended` and no `problem` before its outcome. And
-//! `prompt_truncated` is there only where `prompt` is not all that was asked, as it may be in a list.
+//! `prompt_truncated` is there only where `prompt` is not all that was asked, as it may be in a list. Nor is what did not
+//! happen: no `usage` where no model was asked, and in it no `money` where nothing was paid.
 
 use bytes::Bytes;
 use rookery_agents::archive::StateName;
-use rookery_core::{Origin, RunState, Standing, rfc3339};
+use rookery_core::{Money, Origin, RunState, Spent, Standing, rfc3339};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
@@ -47,10 +48,30 @@ impl Serialize for Shown<'_> {
             document.serialize_entry("ended", &rfc3339(ended))?;
         }
         document.serialize_entry("events", &state.events)?;
+        if !state.spent.is_nothing() {
+            document.serialize_entry("usage", &Usage(&state.spent))?;
+        }
         if let Standing::Ended(outcome) = &state.standing
             && let Some(problem) = Problem::of_outcome(outcome)
         {
             document.serialize_entry("problem", &problem.of(state.run))?;
+        }
+        document.end()
+    }
+}
+
+/// What a run asked of models.
+struct Usage<'a>(&'a Spent);
+
+impl Serialize for Usage<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(spent) = self;
+        let mut document = serializer.serialize_map(None)?;
+        document.serialize_entry("requests", &spent.requests)?;
+        document.serialize_entry("input_tokens", &spent.input_tokens)?;
+        document.serialize_entry("output_tokens", &spent.output_tokens)?;
+        if spent.money != Money::default() {
+            document.serialize_entry("money", &spent.money)?;
         }
         document.end()
     }
@@ -92,7 +113,7 @@ mod tests {
             ended: matches!(standing, Standing::Ended(_)).then_some(at(2)),
             standing,
             events: 3,
-            spent: rookery_core::Spent::default(),
+            spent: Spent::default(),
         }
     }
 
@@ -120,6 +141,21 @@ mod tests {
         let cut = RunState { prompt_cut: true, ..state(Standing::Running) };
         let document = serde_json::to_string(&Shown(&cut)).unwrap();
         assert!(document.contains(r#""prompt":"hello","prompt_truncated":true,"origin""#), "{document}");
+    }
+
+    #[test]
+    fn what_a_run_asked_of_models_reads_like_this() {
+        let spent = |[requests, input_tokens, output_tokens, micros]: [u64; 4]| {
+            let spent = Spent { requests, input_tokens, output_tokens, money: Money(micros) };
+            let state = RunState { spent, ..state(Standing::Ended(Outcome::Done)) };
+            let document = serde_json::to_string(&Shown(&state)).unwrap();
+            document[document.find(r#""events""#).unwrap()..].to_owned()
+        };
+        insta::assert_snapshot!([[2, 31, 12, 123], [1, 5, 0, 0], [0; 4]].map(spent).join("\n"), @r#"
+        "events":3,"usage":{"requests":2,"input_tokens":31,"output_tokens":12,"money":"0.000123"}}
+        "events":3,"usage":{"requests":1,"input_tokens":5,"output_tokens":0}}
+        "events":3}
+        "#);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Clients that leave and come back.
 
 use futures_util::future::join_all;
-use rookery_core::{Chunk, Code, Failure, RunId};
+use rookery_core::{Chunk, Code, Failure, Money, RunId, Spent};
+use serde_json::json;
 
 use super::support::{Host, POLICY, bare, post, soon};
 
@@ -271,7 +272,7 @@ async fn a_state_is_told_at_once_and_says_what_is_known() {
         "it is the next: {waiting}"
     );
     assert_eq!(waiting, queued.json(), "what a client is told in the beginning is the same");
-    for unknown in ["started", "ended", "generation", "problem"] {
+    for unknown in ["started", "ended", "generation", "problem", "usage"] {
         assert!(waiting.get(unknown).is_none(), "{waiting}");
     }
     guest.text("hi");
@@ -281,10 +282,20 @@ async fn a_state_is_told_at_once_and_says_what_is_known() {
     assert_eq!((&running["events"], &running["generation"]), (&1.into(), &1.into()));
     assert!(running["started"].as_str() >= running["submitted"].as_str(), "{running}");
     assert!(running.get("place").is_none() && running.get("ended").is_none(), "{running}");
+    assert!(running.get("usage").is_none(), "no model was asked: {running}");
+    guest.spent(Spent { requests: 1, input_tokens: 31, ..Spent::default() });
+    let asked = json!({ "requests": 1, "input_tokens": 31, "output_tokens": 0 });
+    assert_eq!(host.state(&first).await["usage"], asked);
+    guest.spent(Spent { requests: 2, input_tokens: 31, output_tokens: 12, money: Money(123) });
 
     guest.done().await;
     let done = host.reaches(&first, "done").await;
     assert_eq!(done["events"], 2);
+    let usage = json!({ "requests": 2, "input_tokens": 31, "output_tokens": 12, "money": "0.000123" });
+    assert_eq!(done["usage"], usage);
+    let listed = host.ask(&bare("GET", "/runs", "")).await.json();
+    assert_eq!((&listed["runs"][1]["run"], &listed["runs"][1]["usage"]), (&done["run"], &usage));
+    assert!(listed["runs"][0].get("usage").is_none(), "{listed}");
     assert!(done["ended"].as_str() >= done["started"].as_str() && done.get("problem").is_none(), "{done}");
     host.run().await.end(Err(Failure::new(Code::Rejected, "no"))).await;
     let failed = host.reaches(&second, "failed").await;

@@ -12,7 +12,7 @@ use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rookery_agents::guest::{Ask, Call, Instance, Plugin, Policy, Work};
 use rookery_agents::{Archiving, Directory, Limits};
-use rookery_core::{AgentId, Chunk, Failure, Generation, Overlap};
+use rookery_core::{AgentId, Chunk, Failure, Generation, Overlap, Spent};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -201,6 +201,10 @@ impl Guest {
 
     pub(super) fn write(&self, chunk: Chunk) {
         self.0.reply.write(chunk).unwrap();
+    }
+
+    pub(super) fn spent(&self, spent: Spent) {
+        self.0.reply.spent(spent);
     }
 
     /// Returns from the guest, and waits until the run has its outcome.
