@@ -91,7 +91,13 @@ async fn what_was_asked_is_reported_by_agent_and_model_also_beside_a_host_that_r
     let builder = TestHost::builder().practising().await.price("practice", 1, 2).data(data.path());
     let host = builder.plugin("asker", PRACTICE).start().await;
     let client = host.client();
-    client.text("asker/x", "forget /tokens 10").await;
+    for how in ["forget", "loop"] {
+        let stream = client.prompt("asker/x", &format!("{how} /tokens 5")).await;
+        let run = stream.run();
+        stream.whole().await;
+        let usage = client.state(&run).await["usage"].clone();
+        assert_eq!((&usage["requests"], &usage["output_tokens"]), (&json!(1), &json!(5)), "{how}: {usage}");
+    }
     client.ask("asker/x", "forget /fail 500").await;
     client.text("asker/y", "embed one two").await;
     host.drain(std::time::Duration::from_secs(5)).await;
@@ -105,7 +111,7 @@ async fn what_was_asked_is_reported_by_agent_and_model_also_beside_a_host_that_r
             .expect(name)
     };
     let spent = &row("x").spent;
-    assert_eq!((spent.requests, spent.input_tokens, spent.output_tokens), (2, 2, 10), "{spent:?}");
-    assert_eq!(spent.money.0, 2 + 20);
+    assert_eq!((spent.requests, spent.input_tokens, spent.output_tokens), (3, 4, 10), "{spent:?}");
+    assert_eq!(spent.money.0, 4 + 20);
     assert_eq!(row("y").spent.requests, 1);
 }

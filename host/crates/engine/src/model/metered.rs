@@ -33,6 +33,7 @@ pub(crate) struct Metered {
 /// One call's.
 struct Bill {
     charge: Charge,
+    run: Running,
     /// What is known of it, for when it is ended before its provider says.
     estimate: Usage,
     /// Bytes of the answer.
@@ -96,7 +97,7 @@ impl Models {
                 },
             )?;
         let estimate = Usage { model: name.to_string(), input_tokens: input, output_tokens: 0 };
-        Ok(Bill { charge, estimate, said: 0, settled: false })
+        Ok(Bill { charge, run: run.clone(), estimate, said: 0, settled: false })
     }
 }
 
@@ -151,6 +152,20 @@ impl Bill {
                 _ => {}
             }
         }
+        if come.iter().any(Delta::is_last) {
+            self.tell();
+        }
         over
+    }
+
+    /// Tells the run what it has spent so far.
+    fn tell(&self) {
+        self.run.output.written.reply().spent(self.run.spend.read());
+    }
+}
+
+impl Drop for Bill {
+    fn drop(&mut self) {
+        self.tell();
     }
 }
