@@ -6,8 +6,8 @@
 // makes `calculator-js.wasm` here. `rookery serve` serves it from any folder where its sidecar, `calculator-js.toml`, lies
 // beside it.
 //
-// The world is `contract`, not `plugin`: all of it but the configuration and outgoing HTTP, whose `send` is an `async func`,
-// which componentize-qjs cannot import.
+// The world is `contract`, not `plugin`: all of it but the configuration and `wasi:http`, whose `send` is an `async func`, which
+// componentize-qjs cannot import; `fetch` stands in for it.
 //
 // Variants are `{ tag, val }`. An `err` that an import returns is thrown, as the `payload` of an error; one that comes out of
 // a future is `{ tag: "err", val }`. What `handle` throws is its failure.

@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// A language that guests are written in.
 #[derive(Clone, Copy, Debug)]
 pub enum Language {
-    /// With componentize-qjs: `calculator-js` and `loop-js`.
+    /// With componentize-qjs: `calculator-js`, `loop-js` and `fetch-js`.
     JavaScript,
     /// With componentize-py: `calculator-py`.
     Python,
@@ -148,6 +148,7 @@ impl Language {
             Self::JavaScript => &[
                 ("calculator-js", "guest-examples/calculator-js/agent.js"),
                 ("loop-js", "tests/guests/loop-js/agent.js"),
+                ("fetch-js", "tests/guests/fetch-js/agent.js"),
             ],
             Self::Python => &[("calculator-py", "guest-examples/calculator-py/app.py")],
         }

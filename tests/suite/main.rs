@@ -9,6 +9,7 @@ mod alarms;
 mod browser;
 mod budgets;
 mod examples;
+mod fetch;
 mod languages;
 mod leaks;
 mod limits;

@@ -15,6 +15,7 @@ mod generated {
             "rookery:agent/output.[method]reply.forward": store | trappable,
             "rookery:agent/model.chat": store | trappable,
             "rookery:agent/model.embed": store | trappable,
+            "rookery:agent/fetch.send": store | trappable,
         },
         exports: { default: async | store },
         with: {
@@ -57,7 +58,7 @@ mod waking {
 pub(crate) use generated::rookery::agent::types;
 
 use generated::rookery::agent::identity;
-pub(crate) use generated::rookery::agent::{model, output, schedule, sql, storage};
+pub(crate) use generated::rookery::agent::{fetch, model, output, schedule, sql, storage};
 pub(crate) use optional::LifecyclePre;
 pub(crate) use waking::AlarmPre;
 pub(crate) use waking::exports::rookery::agent::alarm::Ringing;
@@ -70,7 +71,8 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     storage::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     sql::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     schedule::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    model::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+    model::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    fetch::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }
 
 /// Checks that a component exports what every plugin must. An error says what it lacks.

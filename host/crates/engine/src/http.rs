@@ -1,8 +1,6 @@
-//! wasi:http, 0.2 and 0.3 alike, on the host's own way out: this file only translates.
+//! wasi:http, 0.2 and 0.3 alike, on the host's own way out: this file only translates. (So does `fetch`, for the contract.)
 //!
 //! Promise: a request belongs to the run that opened it, and ends with it. Work that is left over from a run opens none.
-
-use std::time::Duration;
 
 use http_body_util::BodyExt;
 use rookery_core::{AgentId, Span};
@@ -18,6 +16,7 @@ use wasmtime_wasi_http::{
     Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtxView, WasiHttpHooks, WasiHttpView, p2, p3,
 };
 
+use crate::output::Output;
 use crate::state::State;
 use crate::tasks::{self, Running};
 
@@ -33,6 +32,10 @@ type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(),
 impl Outgoing {
     pub(crate) fn new(plugin: &Caller, agent: &AgentId) -> Self {
         Self { caller: plugin.for_agent(&agent.to_string()), opening: None }
+    }
+
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
     }
 }
 
@@ -92,15 +95,13 @@ impl WasiHttpHooks for Outgoing {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let (caller, run) = (self.caller.clone(), self.opening.take());
         Box::new(async move {
-            let Some(Running { ended, output, .. }) = run else { return Err(error(SendError::Cancelled)) };
-            let origin = origin(request.uri());
+            let Some(run) = run else { return Err(error(SendError::Cancelled)) };
+            let waiting = Waiting::new(&run, request.uri());
             let request = request.map(|body| Body::new(body.map_err(Into::into)));
             let asked = asked(options.unwrap_or_default());
-            let response = caller.send(request, ended, asked).await.map_err(error)?;
+            let response = caller.send(request, run.ended, asked).await.map_err(error)?;
             let failed = move |failed: SendError| {
-                if let SendError::BetweenBytesTimeout(silence) = failed {
-                    output.written.reply().stalled(stalled(&origin, silence));
-                }
+                waiting.note(&failed);
                 error(failed)
             };
             let response = response.map(|body| WasiBody::new(body.map_err(failed)));
@@ -124,17 +125,31 @@ fn asked(options: RequestOptions) -> AskedTimeouts {
     }
 }
 
-/// Where a request goes, without what may be a secret in it.
-fn origin(uri: &http::Uri) -> String {
-    let host = uri.host().unwrap_or_default();
-    match uri.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    }
+/// A run that waits for a response.
+pub(crate) struct Waiting {
+    output: Output,
+    /// Where the request goes, without what may be a secret in it.
+    origin: String,
 }
 
-fn stalled(origin: &str, silence: Duration) -> String {
-    format!("the response of {origin} was silent for {}", Span(silence))
+impl Waiting {
+    pub(crate) fn new(run: &Running, uri: &http::Uri) -> Self {
+        let host = uri.host().unwrap_or_default();
+        let origin = match uri.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        Self { output: run.output.clone(), origin }
+    }
+
+    /// Has the run fail of a server that fell silent, if it then fails.
+    pub(crate) fn note(&self, error: &SendError) {
+        if let SendError::BetweenBytesTimeout(silence) = error {
+            let silence = Span(*silence);
+            let stalled = format!("the response of {} was silent for {silence}", self.origin);
+            self.output.written.reply().stalled(stalled);
+        }
+    }
 }
 
 /// What the guest is told. Where wasi:http has no word for it, the message says it.

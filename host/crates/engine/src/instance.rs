@@ -42,6 +42,7 @@ impl Instance for Launched {
         let (agent, midway) = (store.data().agent.clone(), turn.clone());
         let driving = async move {
             let ended = store.run_concurrent(async |guest| serve(guest, calls, asked, work).await).await;
+            store.data().tasks.end_all();
             match ended.flatten() {
                 Ok(()) => Failure::new(Code::Internal, "the agent let go of its instance"),
                 Err(error) => trapped(&error, store.data(), memory),

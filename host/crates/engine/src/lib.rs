@@ -12,6 +12,7 @@ mod eager;
 mod engine;
 mod error;
 mod exports;
+mod fetch;
 mod gate;
 mod gates;
 mod http;

@@ -36,6 +36,12 @@ impl Tasks {
     pub(crate) fn end(&mut self, task: GuestTaskId) {
         self.0.remove(&task);
     }
+
+    /// Ends what all of them have open, before the instance goes: what the guest was sending would otherwise end there and look
+    /// whole.
+    pub(crate) fn end_all(&self) {
+        self.0.values().for_each(|run| run.ended.cancel());
+    }
 }
 
 /// The run that the guest is in now. None where it does work that it left over from a run that has ended.

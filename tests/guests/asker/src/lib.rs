@@ -3,7 +3,9 @@
 wit_bindgen::generate!({ path: "../../../wit", world: "rookery:agent/plugin", generate_all });
 
 use exports::rookery::agent::handler::{Failure, Guest, Prompt, Reply};
-use rookery::agent::model::{self, Answer, Assistant, ComingAnswer, Delta, Error, Message, Part, Request, Setting, Tool};
+use rookery::agent::model::{
+    self, Answer, Assistant, ComingAnswer, Delta, Error, Message, Part, Request, Setting, Tool,
+};
 use rookery::agent::storage;
 use rookery::agent::types::{Chunk, NamedData, ToolResult};
 use wit_bindgen::rt::async_support::StreamResult;
