@@ -111,6 +111,17 @@ pub struct Activity {
     pub queued: usize,
 }
 
+/// What the agents of one plugin are at, all together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Agents that are in memory; see [`Activity::live`].
+    pub live: usize,
+    /// Runs that have begun.
+    pub running: usize,
+    /// Runs that wait for their turn.
+    pub queued: usize,
+}
+
 /// What the agents' tasks share with the directory.
 pub(crate) struct Shared {
     pub(crate) live: Arc<Live>,
@@ -276,18 +287,22 @@ impl Directory {
 
     /// What this agent is at now.
     pub fn activity(&self, agent: &AgentId) -> Activity {
-        let agents = self.shared.agents();
-        let Some(known) = agents.known.get(agent) else { return Activity::default() };
-        let mut activity = Activity { live: true, ..Activity::default() };
-        for log in &known.unfinished {
-            let log = log.lock();
-            match (log.ended, log.started) {
-                (Some(_), _) => {}
-                (None, Some(_)) => activity.running += 1,
-                (None, None) => activity.queued += 1,
-            }
+        self.shared.agents().known.get(agent).map_or_else(Activity::default, Known::activity)
+    }
+
+    /// What the agents of each plugin that is served are at now. Looks at every agent and run in memory; runs are neither
+    /// accepted nor forgotten meanwhile.
+    pub fn counts(&self) -> BTreeMap<PluginName, Counts> {
+        let mut counts: BTreeMap<_, _> =
+            self.shared.plugins.keys().map(|plugin| (plugin.clone(), Counts::default())).collect();
+        for (agent, known) in &self.shared.agents().known {
+            let Some(counts) = counts.get_mut(&agent.plugin) else { continue };
+            let Activity { live, running, queued } = known.activity();
+            counts.live += usize::from(live);
+            counts.running += running;
+            counts.queued += queued;
         }
-        activity
+        counts
     }
 
     /// How many runs are not settled.
@@ -325,6 +340,19 @@ struct Gone {
 }
 
 impl Known {
+    fn activity(&self) -> Activity {
+        let mut activity = Activity { live: true, ..Activity::default() };
+        for log in &self.unfinished {
+            let log = log.lock();
+            match (log.ended, log.started) {
+                (Some(_), _) => {}
+                (None, Some(_)) => activity.running += 1,
+                (None, None) => activity.queued += 1,
+            }
+        }
+        activity
+    }
+
     /// Sees to it that there is room for another run, or says why it cannot be taken.
     fn make_way(&mut self, agent: &AgentId, policy: Policy) -> Result<Gone, Failure> {
         self.unfinished.retain(|log| !log.has_ended());

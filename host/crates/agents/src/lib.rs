@@ -25,7 +25,7 @@ mod source;
 mod tests;
 mod unsettled;
 
-pub use directory::{Activity, Archiving, Asked, Directory, Limits, Submitted};
+pub use directory::{Activity, Archiving, Asked, Counts, Directory, Limits, Submitted};
 pub use held::Held;
 pub use log::{Cancelling, Refusal};
 pub use reader::{Cut, Reader};

@@ -4,8 +4,8 @@ use rookery_core::Generation;
 use tokio::time::sleep;
 
 use super::*;
-use crate::Activity;
 use crate::tests::guests::Event;
+use crate::{Activity, Counts};
 
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_is_held_has_no_instance_and_takes_no_runs_until_it_is_let_go() {
@@ -57,6 +57,27 @@ async fn what_an_agent_is_at_is_told_by_whether_it_is_live_and_by_its_runs() {
     sleep(SLEEP_AFTER).await;
     settle().await;
     assert_eq!(activity("alice"), Activity::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_all_agents_of_a_plugin_are_at_is_told_also_where_there_are_none() {
+    let host = Host::with_policy(POLICY);
+    let counts = || host.directory.counts().into_iter().collect::<Vec<_>>();
+    let fake = |live, running, queued| [("fake".parse().unwrap(), Counts { live, running, queued })];
+    assert_eq!(counts(), fake(0, 0, 0));
+    let running = [begun(&host, "alice", "take 10s").await, begun(&host, "bob", "take 10s").await];
+    let waiting = ["alice", "alice", "bob"].map(|name| host.submit(name, "count").unwrap());
+    assert_eq!(counts(), fake(2, 2, 3));
+    for run in running {
+        assert_eq!(outcome(run).await, Outcome::Done);
+    }
+    for run in waiting {
+        assert_eq!(end(run).await.outcome, Outcome::Done);
+    }
+    assert_eq!(counts(), fake(2, 0, 0), "both are still in memory");
+    sleep(SLEEP_AFTER).await;
+    settle().await;
+    assert_eq!(counts(), fake(0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
