@@ -1,12 +1,13 @@
 //! The admin face, on a listener of its own: agents as things that are kept. They are listed, looked at, removed, taken out,
-//! brought in and forked.
+//! brought in and forked. And what the host counts, which names its plugins and models.
 //!
 //! Promises: nobody is answered whom [`guard`] does not let in; an agent is exported while it lives; nothing that an agent
 //! keeps is written over.
-//! Bounded by: [`CONNECTIONS`], a page of [`MOST`](crate::runs::MOST) agents, and what [`transfer`] says.
+//! Bounded by: [`CONNECTIONS`], a page of [`MOST`](crate::runs::MOST) agents, and what [`transfer`] and [`metrics`] say.
 
 mod guard;
 mod keeper;
+mod metrics;
 mod transfer;
 
 use std::fmt::Display;
@@ -38,6 +39,7 @@ use crate::server::{self, Answers, Settings};
 
 pub use guard::{Token, TokenError};
 pub use keeper::{AgentState, Answer, Keeper, KeeperError, Removed, Scratch};
+pub use metrics::{Family, Measure, Metrics, Sample};
 use transfer::Outgoing;
 
 /// Each is a person or a program of the house.
@@ -48,21 +50,23 @@ const PASSED_OVER: usize = 64 << 20;
 
 type Body = Either<answer::Body, Outgoing>;
 
-/// Serves the agents of this keeper until `stop` fires and all answers that are open then have ended. With a token, to
-/// whoever shows it; without, to this machine.
+/// Serves the agents of this keeper, and these metrics, until `stop` fires and all answers that are open then have ended.
+/// With a token, to whoever shows it; without, to this machine.
 pub async fn serve_admin(
     listener: TcpListener,
     keeper: Arc<dyn Keeper>,
+    metrics: Arc<dyn Metrics>,
     token: Option<Token>,
     stop: CancellationToken,
 ) {
     let settings = Settings { max_connections: CONNECTIONS, max_body: PASSED_OVER, ..Settings::default() };
-    let admin = Admin { keeper, token, settings, bodies: Bodies::new(settings) };
+    let admin = Admin { keeper, metrics, token, settings, bodies: Bodies::new(settings) };
     server::listen(listener, admin, settings, stop).await;
 }
 
 struct Admin {
     keeper: Arc<dyn Keeper>,
+    metrics: Arc<dyn Metrics>,
     token: Option<Token>,
     settings: Settings,
     bodies: Bodies,
@@ -71,6 +75,7 @@ struct Admin {
 /// Where a path leads.
 #[derive(Debug, PartialEq, Eq)]
 enum Route {
+    Metrics,
     Agents,
     Agent(AgentId),
     Export(AgentId),
@@ -78,8 +83,9 @@ enum Route {
     Fork(AgentId),
 }
 
-const ROUTES: &str = "there is nothing at this path; GET `/admin/agents`, GET or DELETE `/admin/agents/{plugin}/{name}`, \
-                      GET its `/export`, PUT its `/import`, or POST its `/fork?to={plugin}/{name}`";
+const ROUTES: &str = "there is nothing at this path; GET `/metrics` or `/admin/agents`, GET or DELETE \
+                      `/admin/agents/{plugin}/{name}`, GET its `/export`, PUT its `/import`, or POST its \
+                      `/fork?to={plugin}/{name}`";
 
 impl Answers for Admin {
     type Body = Body;
@@ -107,6 +113,8 @@ impl Admin {
     {
         guard::check(self.token.as_ref(), request)?;
         match (request.uri.path().parse()?, &request.method) {
+            (Route::Metrics, &Method::GET | &Method::HEAD) => Ok(self.metrics()),
+            (Route::Metrics, _) => Err(method_not_allowed("GET, HEAD")),
             (Route::Agents, &Method::GET | &Method::HEAD) => self.list(request.uri.query()).await,
             (Route::Agents, _) => Err(method_not_allowed("GET, HEAD")),
             (Route::Agent(agent), &Method::GET | &Method::HEAD) => {
@@ -130,6 +138,12 @@ impl Admin {
             }
             (Route::Fork(_), _) => Err(method_not_allowed("POST")),
         }
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        let mut response = Response::new(Either::Left(answer::whole(metrics::text(self.metrics.families()))));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::MEDIA_TYPE));
+        response
     }
 
     async fn list(&self, query: Option<&str>) -> Result<Response<Body>, Problem> {
@@ -174,6 +188,9 @@ impl FromStr for Route {
 
     fn from_str(path: &str) -> Result<Self, Problem> {
         let not_found = || Problem::new(Kind::NotFound, ROUTES);
+        if path == "/metrics" {
+            return Ok(Route::Metrics);
+        }
         let path = path.strip_prefix("/admin/agents").ok_or_else(not_found)?;
         let mut segments = path.split('/');
         if segments.next() != Some("") {
@@ -282,6 +299,9 @@ mod tests {
     fn a_path_leads_to_one_place() {
         let agent = || AgentId { plugin: "chat".parse().unwrap(), name: "alice".parse().unwrap() };
         let table = [
+            ("/metrics", Ok(Route::Metrics)),
+            ("/metrics/", Err("not-found")),
+            ("/admin/metrics", Err("not-found")),
             ("/admin/agents", Ok(Route::Agents)),
             ("/admin/agents/chat/alice", Ok(Route::Agent(agent()))),
             ("/admin/agents/ch%61t/a%6Cice", Ok(Route::Agent(agent()))),

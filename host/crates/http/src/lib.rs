@@ -31,5 +31,8 @@ mod state;
 mod tests;
 mod wishes;
 
-pub use admin::{AgentState, Answer, Keeper, KeeperError, Removed, Scratch, Token, TokenError, serve_admin};
+pub use admin::{
+    AgentState, Answer, Family, Keeper, KeeperError, Measure, Metrics, Removed, Sample, Scratch, Token,
+    TokenError, serve_admin,
+};
 pub use server::{Settings, serve};

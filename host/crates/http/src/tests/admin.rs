@@ -16,10 +16,11 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::metrics::Fixed;
 use super::support::{Client, Response, soon};
 use crate::{AgentState, Answer, Keeper, KeeperError, Removed, Scratch, serve_admin};
 
-const TOKEN: &str = "0123456789abcdef";
+pub(super) const TOKEN: &str = "0123456789abcdef";
 
 /// What an agent may keep.
 const LIMIT: u64 = 1 << 20;
@@ -130,21 +131,21 @@ fn agent(text: &str) -> AgentId {
 }
 
 /// An admin face, and what it is the face of.
-struct Face {
-    address: SocketAddr,
+pub(super) struct Face {
+    pub(super) address: SocketAddr,
     memory: Arc<Memory>,
     folder: tempfile::TempDir,
     stop: CancellationToken,
 }
 
 impl Face {
-    async fn with(token: Option<&str>) -> Self {
+    pub(super) async fn with(token: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let memory = Memory::new(folder.path().to_owned());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let token = token.map(|token| token.parse().unwrap());
-        tokio::spawn(serve_admin(listener, memory.clone(), token, stop.clone()));
+        tokio::spawn(serve_admin(listener, memory.clone(), Arc::new(Fixed), token, stop.clone()));
         Self { address, memory, folder, stop }
     }
 
@@ -157,7 +158,7 @@ impl Face {
         face
     }
 
-    async fn ask(&self, request: &str, headers: &str, body: &str) -> Response {
+    pub(super) async fn ask(&self, request: &str, headers: &str, body: &str) -> Response {
         let mut client = Client::of(self.address).await;
         let length = body.len();
         client
@@ -310,6 +311,7 @@ async fn a_wrong_method_is_told_the_right_ones_and_a_wrong_path_the_right_paths(
     let face = Face::keeping(&["chat/a"]).await;
     for (request, allow) in [
         ("POST /admin/agents", "GET, HEAD"),
+        ("POST /metrics", "GET, HEAD"),
         ("PUT /admin/agents/chat/a", "GET, HEAD, DELETE"),
         ("HEAD /admin/agents/chat/a/export", "GET"),
         ("POST /admin/agents/chat/a/import", "PUT"),
@@ -324,7 +326,7 @@ async fn a_wrong_method_is_told_the_right_ones_and_a_wrong_path_the_right_paths(
     for path in ["/", "/admin", "/agents/chat/a", "/runs", "/healthz"] {
         let nothing = face.ask(&format!("GET {path}"), "", "").await;
         assert_eq!((nothing.status(), nothing.code().as_str()), (404, "not-found"), "{path}");
-        assert!(nothing.json()["detail"].as_str().unwrap().contains("/admin/agents"));
+        assert!(nothing.json()["detail"].as_str().unwrap().contains("GET `/metrics` or `/admin/agents`"));
     }
 }
 

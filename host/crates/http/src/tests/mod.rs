@@ -7,6 +7,7 @@ mod connections;
 mod following;
 mod keeping;
 mod listing;
+mod metrics;
 mod refusals;
 mod shelf;
 mod stream;
