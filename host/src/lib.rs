@@ -9,6 +9,7 @@ mod dev;
 mod host;
 mod load;
 mod lock;
+mod metrics;
 mod rings;
 mod settings;
 mod terminal;
