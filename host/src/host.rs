@@ -28,6 +28,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::admin::{Agents, Copies};
 use crate::load::{self, Loaded, Loading, Reach, Refused};
 use crate::lock::{Lock, LockError};
+use crate::metrics::Counted;
 use crate::rings::{Rings, Ticking};
 
 /// How the host looks up environment variables for `${NAME}` in sidecars.
@@ -203,7 +204,14 @@ impl Host {
         let mut servers = vec![tokio::spawn(serving)];
         if let Some((listener, _)) = admin {
             let keeper = Agents::new(databases, directory.clone(), engine.clone(), storage, copies);
-            let serving = rookery_http::serve_admin(listener, Arc::new(keeper), token, stop.clone());
+            let guards = engine.clone();
+            let leaks = move || {
+                let found = guards.leaks().into_iter();
+                found.map(|(plugin, secret, times)| (plugin.to_string(), secret, times)).collect()
+            };
+            let counted = Counted::new(directory.clone(), ledger.clone(), Box::new(leaks));
+            let (keeper, counted) = (Arc::new(keeper), Arc::new(counted));
+            let serving = rookery_http::serve_admin(listener, keeper, counted, token, stop.clone());
             servers.push(tokio::spawn(serving));
         }
         Ok(Self {

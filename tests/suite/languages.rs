@@ -97,7 +97,7 @@ async fn calculates(plugin: &str) {
     assert_eq!(asked.load(Ordering::Relaxed), 8);
 
     let host = TestHost::serving(&[plugin]).await;
-    fails(&host, &alice, "hello", (500, "failed", "models")).await;
+    fails(&host, &alice, "hello", (500, "failed", "no model is granted")).await;
 }
 
 async fn fails(host: &TestHost, agent: &str, prompt: &str, (status, code, says): (u16, &str, &str)) {

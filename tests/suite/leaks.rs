@@ -9,7 +9,8 @@ const SECRET: &str = "sk-0123456789abcdef";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_masked_in_streams_wherever_it_is_cut_and_whoever_writes_it() {
     let provider = Provider { key: Key::new(SECRET), ..practice(practice_model().await) };
-    let host = TestHost::builder().model("practice", vec![provider]).plugin("asker", PRACTICE).start().await;
+    let builder = TestHost::builder().model("practice", vec![provider]).admin(None);
+    let host = builder.plugin("asker", PRACTICE).start().await;
     let client = host.client();
     for how in ["forward", "loop", "one-by-one", "some 1", "forget"] {
         // The practice model says it in pieces of at most twelve characters.
@@ -21,6 +22,13 @@ async fn a_key_is_masked_in_streams_wherever_it_is_cut_and_whoever_writes_it() {
     }
     let text = client.text("asker/x", &format!("forget /echo {}", &SECRET[..12])).await;
     assert_eq!(text, SECRET[..12], "what only begins like it leaves in the end");
+
+    // Once in each of five streams, and in what two of them tell of the whole answer.
+    let metrics = host.admin().get("/metrics").await.body;
+    let masked = "rookery_leaks_total{plugin=\"asker\",secret=\"a key of the model practice\"} 7\n";
+    assert!(metrics.contains(masked), "each is counted: {metrics}");
+    let asked = "rookery_model_requests_total{plugin=\"asker\",model=\"practice\"} 6\n";
+    assert!(metrics.contains(asked), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
