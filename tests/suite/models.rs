@@ -152,6 +152,18 @@ async fn a_guests_own_stream_is_not_forwarded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_hoards_answers_is_refused_more_of_them() {
+    let host = asker().await;
+    let text = host.client().text("asker/x", "hoard hello").await;
+    assert!(text.starts_with("1024 Error::Unavailable(") && text.ends_with("nobody reads\") true"), "{text}");
+    assert_eq!(
+        host.client().text("asker/y", "forget hello").await,
+        "You said: hello",
+        "others do not notice"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_answers_may_be_forwarded_at_once() {
     let host = asker().await;
     let text = host.client().text("asker/x", "both /tokens 3").await;

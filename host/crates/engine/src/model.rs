@@ -8,6 +8,8 @@ mod forward;
 mod metered;
 mod words;
 
+use std::sync::Arc;
+
 use futures_util::FutureExt;
 use rookery_models::Error;
 use tokio_util::task::AbortOnDropHandle;
@@ -22,6 +24,10 @@ use flow::Flow;
 pub(crate) use forward::{Forwards, forward};
 pub use metered::Models;
 
+/// How many answers an instance may have open. Four times the requests that its whole plugin may have, so that none is refused
+/// for one whose end was merely not read; a guest that hoards them holds some MiB of the host's memory.
+const ANSWERS: usize = 1024;
+
 impl model::Host for State {}
 
 impl model::HostWithStore<State> for HasSelf<State> {
@@ -31,9 +37,15 @@ impl model::HostWithStore<State> for HasSelf<State> {
         request: model::Request,
     ) -> wasmtime::Result<Result<model::ComingAnswer, model::Error>> {
         let agent = access.get().agent.name.clone();
+        let open = access.get().answers.clone();
         let asked = asking(&mut access)?.and_then(|(models, run)| {
+            // Beside the open ones, the state and this call have it.
+            if Arc::strong_count(&open) >= ANSWERS + 2 {
+                let why = format!("{ANSWERS} answers are open already; drop those that nobody reads");
+                return Err(Error::Unavailable(why));
+            }
             let answer = models.chat(&agent, name.as_deref(), request.into(), &run);
-            Ok(Flow::new(answer.inspect_err(|error| note(&run, error))?, run))
+            Ok(Flow::new(answer.inspect_err(|error| note(&run, error))?, run, open))
         });
         Ok(match asked {
             Ok(flow) => Ok(model::ComingAnswer { deltas: StreamReader::new(access, flow)? }),

@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) outgoing: Outgoing,
     pub(crate) models: Models,
     pub(crate) leaks: Leaks,
+    /// Held by each answer of a model that is open.
+    pub(crate) answers: Arc<()>,
     pub(crate) tasks: Tasks,
     pub(crate) gate: Gate,
     pub(crate) wall: WallClock,
@@ -77,6 +79,7 @@ impl State {
             outgoing,
             models,
             leaks,
+            answers: Arc::default(),
             tasks: Tasks::default(),
             gate,
             wall,

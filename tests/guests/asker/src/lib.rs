@@ -69,6 +69,20 @@ impl Guest for Asker {
                 let _ = reply.write(&Chunk::Text("dropped".into()));
                 Ok(())
             }
+            // As many answers as it can get, of which it reads none.
+            "hoard" => {
+                let (mut held, mut refused) = (Vec::new(), String::new());
+                while refused.is_empty() {
+                    match chat(text) {
+                        Ok(answer) => held.push(answer),
+                        Err(error) => refused = format!("{} {error:?}", held.len()),
+                    }
+                }
+                held.clear();
+                let again = chat(text).is_ok();
+                let _ = reply.write(&Chunk::Text(format!("{refused} {again}")));
+                Ok(())
+            }
             // A stream of its own cannot be forwarded.
             "own" => {
                 let (mut sender, deltas) = wit_stream::new::<Delta>();

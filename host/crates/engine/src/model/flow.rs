@@ -7,6 +7,7 @@
 use std::any::{Any, TypeId};
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rookery_models::{Assembly, Delta, Error, Whole};
@@ -26,11 +27,14 @@ pub(crate) struct Flow {
     ready: VecDeque<Delta>,
     come: Vec<Delta>,
     whole: Assembly,
+    /// Counted while it is open.
+    _open: Arc<()>,
 }
 
 impl Flow {
-    pub(crate) fn new(answer: Metered, run: Running) -> Self {
-        Self { answer, run, ready: VecDeque::new(), come: Vec::new(), whole: Assembly::default() }
+    pub(crate) fn new(answer: Metered, run: Running, open: Arc<()>) -> Self {
+        let (ready, come, whole) = Default::default();
+        Self { answer, run, ready, come, whole, _open: open }
     }
 
     /// All that has come, at least one; none after the last.

@@ -29,19 +29,41 @@ pub(crate) struct Forwards(Arc<Open>);
 #[derive(Default)]
 struct Open {
     tasks: TaskTracker,
-    /// Failures that the guest has not heard of.
-    failed: Mutex<Vec<Unheard>>,
+    failures: Mutex<Failures>,
+}
+
+/// What the guest has not heard of.
+#[derive(Default)]
+struct Failures {
+    /// Of answers that are under way, or that somebody may still ask for.
+    open: Vec<Unheard>,
+    /// Of those that nobody will ask for any more, the first.
+    first: Option<Error>,
 }
 
 type Unheard = Arc<Mutex<Option<Error>>>;
+
+impl Failures {
+    /// Keeps of those that are over only what there is to say: a run may forward for as long as it lasts.
+    fn tidy(&mut self) {
+        let Self { open, first } = self;
+        open.retain(|unheard| {
+            let over = Arc::strong_count(unheard) == 1;
+            if over && let Some(error) = locked(unheard).take() {
+                first.get_or_insert(error);
+            }
+            !over
+        });
+    }
+}
 
 impl Forwards {
     /// Waits until all of it has ended. Says why the run failed, where the guest did not hear of it.
     pub(crate) async fn ended(&self) -> Result<(), types::Failure> {
         self.0.tasks.close();
         self.0.tasks.wait().await;
-        let failed = std::mem::take(&mut *locked(&self.0.failed));
-        match failed.iter().find_map(|unheard| locked(unheard).take()) {
+        let Failures { open, first } = std::mem::take(&mut *locked(&self.0.failures));
+        match first.or_else(|| open.iter().find_map(|unheard| locked(unheard).take())) {
             Some(error) => Err(failure(error)),
             None => Ok(()),
         }
@@ -53,7 +75,10 @@ impl Forwards {
         written: Guarded,
     ) -> impl Future<Output = wasmtime::Result<Told>> + Send + 'static {
         let (unheard, (told, hears)) = (Unheard::default(), oneshot::channel());
-        locked(&self.0.failed).push(unheard.clone());
+        let mut failures = locked(&self.0.failures);
+        failures.tidy();
+        failures.open.push(unheard.clone());
+        drop(failures);
         let noted = unheard.clone();
         self.0.tasks.spawn(async move {
             let said = pass_on(flow, &written).await;
