@@ -62,16 +62,20 @@ impl Host {
         Self::start([plugins, data], more).await
     }
 
-    /// Serves one plugin that may be granted the model `practice`, at this address.
-    pub(crate) async fn asking(model: SocketAddr, plugin: &str, sidecar: &str, more: &[&str]) -> Self {
-        let settings = tempfile::NamedTempFile::new().unwrap();
+    /// Serves one plugin that is granted the model `practice`, at this address, with this key if it wants one.
+    pub(crate) async fn asking(model: SocketAddr, key: Option<&str>, plugin: &str, more: &[&str]) -> Self {
+        let [settings, file] = [(); 2].map(|()| tempfile::NamedTempFile::new().unwrap());
         let provider = format!(
             "[models.practice]\nprovider = \"openai\"\nmodel = \"practice\"\nurl = \"http://{model}/v1\"\n"
         );
-        std::fs::write(settings.path(), provider).unwrap();
+        let key = key.map_or_else(String::new, |key| {
+            std::fs::write(file.path(), key).unwrap();
+            format!("key_file = {:?}\n", file.path())
+        });
+        std::fs::write(settings.path(), provider + &key).unwrap();
         // Read at the start, and not again.
         let config = ["--config", settings.path().to_str().unwrap()];
-        Self::serve(plugin, sidecar, &[&config, more].concat()).await
+        Self::serve(plugin, "[models]\ndefault = \"practice\"\n", &[&config, more].concat()).await
     }
 
     /// Kills it, and starts it again on what it has on disk.
