@@ -345,7 +345,10 @@ impl Agent {
 fn explained(run: &Run, failure: Failure) -> Failure {
     match (failure.code, run.log.cause()) {
         (Code::Failed | Code::Unavailable | Code::Rejected | Code::Trapped, Some((code, cause))) => {
-            Failure::new(code, format!("{cause}; the plugin says: {failure}"))
+            match failure.message.contains(&cause) {
+                true => Failure { code, ..failure },
+                false => Failure::new(code, format!("{cause}; the plugin says: {failure}")),
+            }
         }
         _ => failure,
     }

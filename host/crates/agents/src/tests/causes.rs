@@ -23,6 +23,8 @@ async fn a_run_that_fails_after_a_budget_refused_it_something_is_over_that_budge
     let ended = host.run("alice", "overspend, fail").await;
     assert_eq!(ended.code(), Code::OverBudget);
     assert_eq!(host.run("alice", "overspend, say less").await, Ended::done("less"));
+    let Outcome::Failed(failure) = ended.outcome else { unreachable!("it has a code") };
+    assert_eq!(failure.message, "the day's budget is spent; the plugin says: as it was asked to");
 }
 
 #[tokio::test(start_paused = true)]
