@@ -1,9 +1,14 @@
 //! A server whose every byte a test decides.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+/// How long a request may take to come: where the host is broken, the test is to fail and not to hang.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server that takes one connection at a time and hands it out after its request's head was read.
 pub struct Server {
@@ -23,12 +28,15 @@ impl Server {
 
     /// The next connection, and the head of its request.
     pub async fn accept(&self) -> (TcpStream, String) {
-        let (mut connection, _) = self.listener.accept().await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(connection.read_u8().await.unwrap());
-        }
-        (connection, String::from_utf8(head).unwrap())
+        let coming = async {
+            let (mut connection, _) = self.listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(connection.read_u8().await.unwrap());
+            }
+            (connection, String::from_utf8(head).unwrap())
+        };
+        timeout(PATIENCE, coming).await.expect("the request that the test waits for never comes")
     }
 
     /// Answers the next request; its head.
