@@ -428,7 +428,7 @@ fn hinted(error: crate::StartError) -> anyhow::Error {
         }
         crate::StartError::Lock(error) => error.hint(),
         crate::StartError::Folder(error) => error.hint(),
-        crate::StartError::Runs(error) => error.hint(),
+        crate::StartError::Database(error) => error.hint(),
         crate::StartError::Storage(error) => error.hint().into(),
         crate::StartError::Engine(EngineError::Cache(..)) => {
             "name a folder that this user may write to with --data".into()
@@ -436,7 +436,6 @@ fn hinted(error: crate::StartError) -> anyhow::Error {
         crate::StartError::Engine(_) => {
             "lower --max-live, or give the program more address space (`ulimit -v`)".into()
         }
-        crate::StartError::Usage(error) => error.hint(),
         crate::StartError::Models(_) => "mend it in the host's rookery.toml".into(),
         crate::StartError::Loading(_) => return error.into(),
     };

@@ -103,18 +103,15 @@ pub enum StartError {
     /// The engine does not start.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The runs that were kept cannot be opened.
+    /// The runs that were kept, or what models were asked, cannot be opened.
     #[error(transparent)]
-    Runs(#[from] rookery_archive::OpenError),
+    Database(#[from] rookery_database::OpenError),
     /// The folder of agents' storage cannot be made.
     #[error(transparent)]
     Storage(#[from] FileError),
     /// A model cannot be used as it is configured.
     #[error(transparent)]
     Models(#[from] rookery_models::ConfigError),
-    /// What models were asked cannot be counted.
-    #[error(transparent)]
-    Usage(#[from] rookery_usage::OpenError),
     /// Another host has it.
     #[error(transparent)]
     Lock(#[from] LockError),

@@ -6,7 +6,8 @@ use std::time::SystemTime;
 
 use clap::{Args, ValueEnum};
 use rookery_core::{AgentId, PluginName};
-use rookery_usage::{Day, Of, OpenError, Query, Row};
+use rookery_database::OpenError;
+use rookery_usage::{Day, Of, Query, Row};
 
 use crate::ask::agent;
 use crate::ask::table::{aligned, one_line};

@@ -162,7 +162,7 @@ fn locked(error: LockError) -> anyhow::Error {
     anyhow::Error::new(error).context(hint)
 }
 
-fn closed(error: rookery_archive::OpenError) -> anyhow::Error {
+fn closed(error: rookery_database::OpenError) -> anyhow::Error {
     let hint = Hint::new(error.hint());
     anyhow::Error::new(error).context(hint)
 }

@@ -33,7 +33,7 @@ use crate::reader::Readers;
 use crate::retention::Sweeper;
 use crate::writer::Writer;
 
-pub use crate::error::OpenError;
+pub use rookery_database::OpenError;
 
 /// Where runs are kept, and how.
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rookery_agents::archive::{ArchiveError, Query, StateName};
 use rookery_core::{AgentId, Event, Prompt, RunId, RunState};
+use rookery_database::reader;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, ToSql};
 use tokio::sync::Semaphore;
@@ -16,7 +17,7 @@ use tokio::task::spawn_blocking;
 
 use crate::encode::Items;
 use crate::error::{Damaged, ReadError, closed};
-use crate::{open, rows};
+use crate::rows;
 
 /// Connections for reading.
 pub(crate) struct Readers {
@@ -62,7 +63,7 @@ impl Readers {
 
     fn connection(&self) -> Result<Connection, ReadError> {
         let idle = self.idle().pop();
-        idle.map_or_else(|| Ok(open::open_reader(&self.path)?), Ok)
+        idle.map_or_else(|| Ok(reader(&self.path)?), Ok)
     }
 
     fn put_back(&self, connection: Connection) {

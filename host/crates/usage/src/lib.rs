@@ -13,12 +13,12 @@ mod account;
 mod book;
 mod budget;
 mod counter;
+mod database;
 mod day;
 mod entry;
 mod error;
 mod meter;
 mod models;
-mod open;
 mod price;
 mod queue;
 mod report;
@@ -33,9 +33,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use rookery_core::{AgentId, Durability, PluginName};
+use rookery_database::{Opened, reader};
 
 use crate::book::{AgentDay, Book};
-use crate::open::Opened;
+use crate::database::USAGE;
 use crate::queue::Queue;
 use crate::totals::Totals;
 use crate::writer::{Sweeping, Writer};
@@ -43,11 +44,12 @@ use crate::writer::{Sweeping, Writer};
 pub use account::RunSpend;
 pub use budget::{Budget, Kind, Limits, Over, Refused, Scope, Unpriced};
 pub use day::Day;
-pub use error::{OpenError, ReportError};
+pub use error::ReportError;
 pub use meter::{Charge, Meter};
 pub use price::Price;
 pub use report::{By, Of, Query, Row, report};
 pub use rookery_core::{Money, MoneyError, Spent};
+pub use rookery_database::OpenError;
 pub use totals::Total;
 
 /// What time it is. It may jump: a call counts for the day that it says when the call begins.
@@ -106,8 +108,8 @@ impl Ledger {
     ///
     /// When somebody else uses the folder, or what is there cannot be used. Nothing was changed then.
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
-        let Opened { connection, path, lock } = open::open(&settings.folder, settings.durability)?;
-        let book = Mutex::new(Book::new(open::reader(&path)?));
+        let Opened { connection, path, lock } = USAGE.open(&settings.folder, settings.durability)?;
+        let book = Mutex::new(Book::new(reader(&path).map_err(|error| USAGE.refused(&path, error))?));
         let queue = Arc::new(Queue::new(settings.gather.min(LONGEST_GATHER)));
         let sweeping = Sweeping { clock: settings.clock.clone(), keep_days: settings.keep_days };
         let (writer, its) = (Writer::new(connection, lock), queue.clone());
@@ -133,8 +135,9 @@ impl Ledger {
     /// When it cannot be written or read, or the ledger is closed.
     pub fn report(&self, query: &Query) -> Result<Vec<Row>, ReportError> {
         self.0.queue.flush().map_err(ReportError::Unwritten)?;
-        let reader = open::reader(&self.0.path)?;
-        Ok(report::read(&reader, &self.0.path, query)?)
+        let path = &self.0.path;
+        let reader = reader(path).map_err(|error| USAGE.refused(path, error))?;
+        Ok(report::read(&reader, path, query)?)
     }
 
     /// What was asked since the ledger was opened, by plugin and model: at most 65 rows of each plugin. A request is in it as

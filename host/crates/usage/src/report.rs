@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use rookery_core::{AgentId, AgentName, Money, PluginName, Spent};
+use rookery_database::OpenError;
 use rusqlite::types::Type;
 use rusqlite::{Connection, ToSql};
 use serde::{Serialize, Serializer};
 
 use crate::counter::LARGEST;
+use crate::database::USAGE;
 use crate::day::Day;
-use crate::error::OpenError;
-use crate::open;
 
 /// What a report is to be of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,15 +78,15 @@ pub struct Row {
 ///
 /// When there is something that cannot be read.
 pub fn report(folder: &Path, query: &Query) -> Result<Vec<Row>, OpenError> {
-    let Some((connection, path)) = open::look(folder)? else { return Ok(Vec::new()) };
+    let Some((connection, path)) = USAGE.look(folder)? else { return Ok(Vec::new()) };
     read(&connection, &path, query)
 }
 
 pub(crate) fn read(from: &Connection, path: &Path, query: &Query) -> Result<Vec<Row>, OpenError> {
     rows(from, query).map_err(|error| match error {
         // A name that is none: the table was written by somebody else.
-        rusqlite::Error::FromSqlConversionFailure(..) => OpenError::NotUsage(path.into()),
-        error => OpenError::of(path, error),
+        rusqlite::Error::FromSqlConversionFailure(..) => USAGE.not_ours(path),
+        error => USAGE.refused(path, error),
     })
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rookery_core::Spent;
+use rookery_database::plain;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::time::Instant;
 
@@ -17,7 +18,6 @@ use crate::Clock;
 use crate::counter::LARGEST;
 use crate::day::Day;
 use crate::entry::Entry;
-use crate::error::plain;
 use crate::queue::{MOST, Next, Queue};
 
 /// Writes entries. Knows nothing of threads.

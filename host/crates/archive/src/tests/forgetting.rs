@@ -108,5 +108,5 @@ fn how_many_runs_there_are_is_told_beside_the_host_that_has_them() {
     runs.close();
     assert_eq!(crate::count(folder.path(), &alice).unwrap(), 1);
     std::fs::write(folder.path().join("runs.db"), "my notes\n".repeat(1000)).unwrap();
-    assert!(matches!(crate::count(folder.path(), &alice), Err(crate::OpenError::NotRuns(_))));
+    assert!(matches!(crate::count(folder.path(), &alice), Err(crate::OpenError::NotOurs { .. })));
 }

@@ -24,73 +24,29 @@ fn a_second_opening_is_refused_until_the_first_is_closed() {
 }
 
 #[test]
-fn the_folder_is_made_and_nobody_else_can_look_into_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let inner = folder.path().join("a/b");
-    open(&inner);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        assert_eq!(std::fs::metadata(&inner).unwrap().permissions().mode() & 0o777, 0o700);
-    }
-}
-
-#[test]
-fn a_file_that_is_no_database_is_left_as_it_is() {
+fn a_file_that_holds_no_runs_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("runs.db");
-    let garbage = "my notes\n".repeat(1000);
-    std::fs::write(&path, &garbage).unwrap();
+    std::fs::write(&path, "my notes\n".repeat(1000)).unwrap();
     let error = refusal(folder.path());
-    assert!(matches!(error, OpenError::NotRuns(_)), "{error}");
-    assert!(error.hint().contains("move the file away"), "{error}");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), garbage);
-}
-
-#[test]
-fn somebody_elses_database_is_left_as_it_is() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("runs.db");
-    Connection::open(&path).unwrap().execute_batch("CREATE TABLE runs (a)").unwrap();
-    let before = std::fs::read(&path).unwrap();
-    assert!(matches!(refusal(folder.path()), OpenError::NotRuns(_)));
-    assert_eq!(std::fs::read(&path).unwrap(), before);
-}
-
-#[test]
-fn a_newer_format_is_refused_and_left_as_it_is() {
-    let folder = tempfile::tempdir().unwrap();
-    open(folder.path()).close();
-    let path = folder.path().join("runs.db");
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let error = refusal(folder.path());
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 3, .. }), "{error}");
-    assert!(error.to_string().contains("newer rookery"), "{error}");
-}
-
-#[test]
-fn a_folder_that_cannot_be_made_is_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("file");
-    std::fs::write(&file, "").unwrap();
-    let error = refusal(&file.join("data"));
-    assert!(error.to_string().contains("file/data"), "{error}");
+    let expected = format!("{} holds no runs: it is not a database of rookery", path.display());
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(error.hint(), "move the file away; a new one is made then");
 }
 
 #[test]
 fn the_database_is_set_up_as_it_should_be() {
     let folder = tempfile::tempdir().unwrap();
-    for (durability, synchronous) in [(crate::Durability::Normal, 1), (crate::Durability::Full, 2)] {
-        let opened = crate::open::open(folder.path(), durability).unwrap();
-        let pragma = |name: &str| {
-            opened.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap()
-        };
-        assert_eq!(pragma("synchronous"), synchronous);
-        assert_eq!(pragma("auto_vacuum"), 2, "incremental");
-        assert_eq!(pragma("user_version"), 3);
-        let mode: String =
-            opened.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
-        assert_eq!(mode, "wal");
+    let opened = crate::open::open(folder.path(), crate::Durability::Normal).unwrap();
+    for (pragma, value) in [
+        ("application_id", 0x526f_6f6b),
+        ("user_version", 3),
+        ("wal_autocheckpoint", 4096),
+        ("journal_size_limit", 64 << 20),
+        ("cache_size", -16 * 1024),
+    ] {
+        let found = opened.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        assert_eq!(found.unwrap(), value, "{pragma}");
     }
 }
 

@@ -100,7 +100,7 @@ fn old_days_are_removed_at_the_start_step_by_step() {
 #[test]
 fn a_step_removes_so_many_rows_the_oldest_first() {
     let folder = tempfile::tempdir().unwrap();
-    let mut opened = crate::open::open(folder.path(), Durability::Normal).unwrap();
+    let mut opened = USAGE.open(folder.path(), Durability::Normal).unwrap();
     let fill = "WITH RECURSIVE n(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n WHERE n < 2499) \
                 INSERT INTO usage SELECT n, 'chat', 'alice', 'm', 1, 1, 1, 1 FROM n";
     opened.connection.execute_batch(fill).unwrap();

@@ -7,7 +7,7 @@ use crate::queue::{MOST, Next, Queue};
 use crate::writer::Writer;
 
 fn writer(folder: &Path) -> (Writer, Connection) {
-    let opened = crate::open::open(folder, Durability::Normal).unwrap();
+    let opened = USAGE.open(folder, Durability::Normal).unwrap();
     let other = Connection::open(&opened.path).unwrap();
     (Writer::new(opened.connection, opened.lock), other)
 }

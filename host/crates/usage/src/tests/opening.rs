@@ -1,5 +1,3 @@
-use rusqlite::Connection;
-
 use super::*;
 
 fn refusal(folder: &Path) -> OpenError {
@@ -38,67 +36,34 @@ fn what_was_written_is_there_when_the_process_is_killed() {
 }
 
 #[test]
-fn a_file_that_is_not_ours_is_left_as_it_is() {
+fn a_file_that_holds_no_usage_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("usage.db");
-    let garbage = "my notes\n".repeat(1000);
-    std::fs::write(&path, &garbage).unwrap();
-    let error = refusal(folder.path());
-    assert!(
-        matches!(error, OpenError::NotUsage(_)) && error.hint().contains("move the file away"),
-        "{error}"
-    );
-    assert!(matches!(report(folder.path(), &query(By::Day)), Err(OpenError::NotUsage(_))));
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), garbage);
-
-    std::fs::remove_file(&path).unwrap();
-    Connection::open(&path).unwrap().execute_batch("CREATE TABLE usage (a)").unwrap();
-    let before = std::fs::read(&path).unwrap();
-    assert!(matches!(refusal(folder.path()), OpenError::NotUsage(_)));
-    assert_eq!(std::fs::read(&path).unwrap(), before);
-}
-
-#[test]
-fn a_newer_format_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    open(folder.path()).close();
-    let path = folder.path().join("usage.db");
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let error = refusal(folder.path());
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 1, .. }), "{error}");
-    assert!(report(folder.path(), &query(By::Day)).is_err());
-}
-
-#[test]
-fn a_folder_that_cannot_be_made_is_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("file");
-    std::fs::write(&file, "").unwrap();
-    let error = refusal(&file.join("data"));
-    assert!(error.to_string().contains("file/data"), "{error}");
+    std::fs::write(&path, "my notes\n".repeat(1000)).unwrap();
+    let reported = report(folder.path(), &query(By::Day)).err().unwrap();
+    for error in [refusal(folder.path()), reported] {
+        let expected = format!("{} holds no usage: it is not a database of rookery", path.display());
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.hint(), "move the file away; a new one is made then, and budgets begin anew");
+    }
 }
 
 #[test]
 fn the_database_is_set_up_as_it_should_be() {
     let folder = tempfile::tempdir().unwrap();
-    for (durability, synchronous) in [(Durability::Normal, 1), (Durability::Full, 2)] {
-        let opened = crate::open::open(folder.path(), durability).unwrap();
-        let pragma = |name: &str| {
-            opened.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap()
-        };
-        assert_eq!(
-            (pragma("synchronous"), pragma("auto_vacuum"), pragma("user_version")),
-            (synchronous, 2, 1)
-        );
-        let mode = opened.connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
-        assert_eq!(mode.unwrap(), "wal");
+    let opened = USAGE.open(folder.path(), Durability::Normal).unwrap();
+    for (pragma, value) in
+        [("application_id", 0x526f_7573), ("user_version", 1), ("journal_size_limit", 16 << 20)]
+    {
+        let found = opened.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        assert_eq!(found.unwrap(), value, "{pragma}");
     }
 }
 
 #[test]
 fn every_question_finds_its_index() {
     let folder = tempfile::tempdir().unwrap();
-    let opened = crate::open::open(folder.path(), Durability::Normal).unwrap();
+    let opened = USAGE.open(folder.path(), Durability::Normal).unwrap();
     let plan = |sql: &str| -> Vec<String> {
         let mut explain = opened.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
         explain.raw_query().mapped(|row| row.get(3)).collect::<Result<_, _>>().unwrap()

@@ -83,7 +83,7 @@ fn names_that_are_none_are_said_to_be_damage() {
     let other = Connection::open(folder.path().join("usage.db")).unwrap();
     other.execute_batch("UPDATE usage SET agent = '../x' WHERE agent = 'bob'").unwrap();
     let error = ledger.report(&query(By::Agent)).unwrap_err();
-    assert!(matches!(error, ReportError::Open(OpenError::NotUsage(_))), "{error}");
+    assert!(matches!(error, ReportError::Open(OpenError::NotOurs { .. })), "{error}");
     assert!(ledger.report(&query(By::Plugin)).is_ok());
 }
 
