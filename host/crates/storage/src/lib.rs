@@ -15,8 +15,9 @@
 //! [`RESULT_BYTES`] of rows.
 //!
 //! A statement is interrupted between two of SQLite's steps, and only one of many steps is looked at: what is short runs to
-//! its end. A statement that changes more than 64 MiB of what stood there before may find that too much, since what undoes
-//! it is kept in memory.
+//! its end. So one step may use more memory than that, for as long as it lasts: 880 MiB were measured, for a JSON array of
+//! 64 texts of 2 MiB whose every character is escaped. And a statement that changes more than 64 MiB of what stood there
+//! before may find that too much, since what undoes it is kept in memory.
 //!
 //! Everything here blocks: calls on [`Storage`] for at most a statement's time, those on [`Databases`] and
 //! [`Storage::close`] for as long as the disk takes.
@@ -48,4 +49,3 @@ pub use crate::keys::{Entry, Order, Page, Range};
 pub use crate::listing::Kept;
 pub use crate::rows::{RESULT_BYTES, Rows, Value};
 pub use crate::storage::Storage;
-pub use crate::watch::bound_memory;

@@ -119,18 +119,6 @@ impl Drop for Asking<'_> {
     }
 }
 
-/// Bounds what SQLite uses in this process, all agents and everybody else together. A statement that would need more fails,
-/// whosever it is; so this is a last resort, far above what is used in ordinary times, against the few functions that use
-/// hundreds of MiB within one step of a guest's statement. It can be lowered later, and not raised.
-///
-/// # Errors
-///
-/// When SQLite refuses.
-pub fn bound_memory(bytes: u64) -> rusqlite::Result<()> {
-    let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-    Connection::open_in_memory()?.pragma_update_and_check(None, "hard_heap_limit", bytes, |_| Ok(()))
-}
-
 /// How many bytes SQLite uses in this process.
 #[allow(unsafe_code, reason = "rusqlite has no safe name for it; it takes nothing and only reads a counter")]
 fn memory() -> i64 {
