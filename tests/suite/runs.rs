@@ -8,6 +8,7 @@ use rookery_client::{Client as Follower, ClientError, Update};
 use rookery_core::RunId;
 use rookery_tests::program::Program;
 use rookery_tests::{Client, Streaming, TestHost, guests};
+use tokio::sync::watch;
 
 async fn follow(client: &Client, run: &str, after: u64) -> Streaming {
     let path = format!("/runs/{run}?after={after}");
@@ -148,20 +149,18 @@ impl Mortal {
     }
 }
 
-/// Follows a run to its end, across whatever happens to the host. The client itself refuses a stream in which an event
-/// comes twice or is missing.
-async fn to_the_end(follower: Follower, run: RunId) -> Vec<Update> {
+/// Follows a run to its end, across whatever happens to the host, which lives once more at each of `lives`. The client
+/// itself refuses a stream in which an event comes twice or is missing.
+async fn to_the_end(follower: Follower, run: RunId, mut lives: watch::Receiver<u64>) -> Vec<Update> {
     let mut following = follower.follow(run, 0);
     let mut ends = Vec::new();
-    let mut attempts = 0;
     while let Some(update) = following.next().await {
         match update {
             Ok(end @ (Update::Done { .. } | Update::Failed { .. })) => ends.push(end),
             Ok(_) => {}
             // The client takes up what it has met; whom it meets for the first time may just be starting again.
-            Err(ClientError::Unreachable { .. } | ClientError::Unanswered { .. }) if attempts < 600 => {
-                attempts += 1;
-                tokio::time::sleep(Duration::from_millis(20)).await;
+            Err(error @ (ClientError::Unreachable { .. } | ClientError::Unanswered { .. })) => {
+                assert!(lives.changed().await.is_ok(), "{run}, whose host lives: {error}");
                 following = follower.follow(run, following.seen());
             }
             Err(error) => panic!("{run}: {error}"),
@@ -176,18 +175,21 @@ async fn promise_3_whatever_moment_the_host_is_killed_at_every_run_has_one_outco
     let mortal = Mortal::new();
     let follower = Follower::new(&format!("http://{}", mortal.address)).unwrap();
     let mut following = Vec::new();
+    let (lives, _) = watch::channel(0);
     let mut program = mortal.live().await;
     for round in 0..ROUNDS {
         for (agent, prompt) in [("short", "drip 3"), ("long", "drip 100000"), ("flood", "flood 300")] {
             let agent = format!("badly/{agent}-{round}").parse_agent();
             let run = follower.submit(&agent, prompt).await.unwrap();
-            following.push(tokio::spawn(to_the_end(follower.clone(), run)));
+            following.push(tokio::spawn(to_the_end(follower.clone(), run, lives.subscribe())));
         }
         // Anywhere in the first half a commit, or in the second: the moments walk through them as the rounds go on.
         tokio::time::sleep(Duration::from_micros(round * 397 % 9_000)).await;
         program.kill().await;
         program = mortal.live().await;
+        lives.send_replace(round + 1);
     }
+    drop(lives);
     for ended in join_all(following).await {
         assert_eq!(ended.unwrap().len(), 1);
     }
