@@ -11,4 +11,4 @@ mod sidecar;
 
 pub use error::{FolderError, PluginError, Problem};
 pub use folder::{Folder, PluginFile, scan};
-pub use sidecar::{Http, Limits, Models, Runs, Sidecar};
+pub use sidecar::{Http, Lifecycle, Limits, Models, Runs, Sidecar};
