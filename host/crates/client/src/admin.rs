@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::base::Base;
 use crate::client::{self, Body, Client, Settings};
 use crate::error::ClientError;
+use crate::page::Page;
 
 /// A host's admin address. What answers at the host's own says that there is nothing at such a path.
 #[derive(Clone)]
@@ -186,28 +187,18 @@ impl AgentPages {
     pub async fn next(&mut self) -> Option<Result<Vec<Agent>, ClientError>> {
         let path = self.next.take()?;
         match self.page(&path).await {
-            // An empty page is the last one whatever it says, or a list could go on for ever.
-            Ok((agents, _)) if agents.is_empty() => None,
-            Ok((agents, next)) => {
-                self.next = next;
-                Some(Ok(agents))
-            }
+            Ok(page) => page.turn(&mut self.next).map(Ok),
             Err(error) => Some(Err(error)),
         }
     }
 
-    async fn page(&self, path: &str) -> Result<(Vec<Agent>, Option<String>), ClientError> {
+    async fn page(&self, path: &str) -> Result<Page<Agent>, ClientError> {
         let client = &self.admin.client;
         let request = self.admin.request(Method::GET, path)?;
         let response = client.send_for(request, empty(), client.settings.silence).await?;
         let status = response.status();
-        let mut page = client.document(response).await?;
-        let Some(Value::Array(agents)) = page.get_mut("agents").map(Value::take) else {
-            return Err(client.foreign(status, "a page without agents"));
-        };
-        let agents: Result<_, _> = agents.into_iter().map(Agent::read).collect();
-        let next = page["next"].as_str().map(str::to_owned);
-        Ok((agents.map_err(|error| client.foreign(status, error))?, next))
+        let document = client.document(response).await?;
+        Page::read(document, "agents", Agent::read).map_err(|error| client.foreign(status, error))
     }
 }
 

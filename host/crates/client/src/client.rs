@@ -22,6 +22,7 @@ use crate::base::{Base, BaseError};
 use crate::error::{ClientError, Problem};
 use crate::feed::Feed;
 use crate::follow::Run;
+use crate::page::Page;
 use crate::state::{Pages, Query, State};
 
 /// What a request carries: bytes that are there already, or a file as it is read.
@@ -171,17 +172,12 @@ impl Client {
         self.feed(response).map(Some)
     }
 
-    /// One page of runs, and the path of the next.
-    pub(crate) async fn page(&self, path: &str) -> Result<(Vec<State>, Option<String>), ClientError> {
+    /// One page of runs.
+    pub(crate) async fn page(&self, path: &str) -> Result<Page<State>, ClientError> {
         let response = self.send(Request::get(self.path(path)?).header(ACCEPT, JSON), "").await?;
         let status = response.status();
-        let mut page = self.document(response).await?;
-        let Some(Value::Array(runs)) = page.get_mut("runs").map(Value::take) else {
-            return Err(self.foreign(status, "a page without runs"));
-        };
-        let runs: Result<_, _> = runs.into_iter().map(State::read).collect();
-        let next = page["next"].as_str().map(str::to_owned);
-        Ok((runs.map_err(|error| self.foreign(status, error))?, next))
+        let document = self.document(response).await?;
+        Page::read(document, "runs", State::read).map_err(|error| self.foreign(status, error))
     }
 
     async fn post(

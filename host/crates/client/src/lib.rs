@@ -16,6 +16,7 @@ mod client;
 mod error;
 mod feed;
 mod follow;
+mod page;
 mod state;
 mod update;
 

@@ -195,12 +195,7 @@ impl Pages {
     pub async fn next(&mut self) -> Option<Result<Vec<State>, ClientError>> {
         let path = self.next.take()?;
         match self.client.page(&path).await {
-            // An empty page is the last one whatever it says, or a list could go on for ever.
-            Ok((runs, _)) if runs.is_empty() => None,
-            Ok((runs, next)) => {
-                self.next = next;
-                Some(Ok(runs))
-            }
+            Ok(page) => page.turn(&mut self.next).map(Ok),
             Err(error) => Some(Err(error)),
         }
     }
