@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
-use rookery_client::{Base, Client, ClientError, Query, Run, Settings, Standing, State, Update};
+use rookery_client::{Base, Client, ClientError, Query, Run, Settings, State, StateName, Update};
 use rookery_core::{AgentId, NameError, RunId};
 
 use crate::terminal::Terminal;
@@ -58,7 +58,7 @@ pub(crate) struct List {
     agent: Option<AgentId>,
     /// Only runs in this state: queued, running, done, failed or cancelled
     #[arg(long, value_name = "STATE")]
-    state: Option<Standing>,
+    state: Option<StateName>,
     /// How many at most
     #[arg(long, value_name = "COUNT", default_value = "20")]
     limit: NonZeroUsize,
@@ -283,7 +283,7 @@ async fn ended_before(run: &Run, client: &Client, terminal: &Terminal) -> ExitCo
             if let Some(problem) = &state.problem {
                 terminal.error(&harmless(&problem.to_string()), None);
             }
-            if state.standing == Standing::Done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if state.standing == StateName::Done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(error) => failed(&error, terminal),
     }
@@ -299,10 +299,10 @@ fn detached(run: &Run, host: &Base, terminal: &Terminal) {
 
 fn cancelled(state: Option<&State>) -> &'static str {
     match state.map(|state| state.standing) {
-        Some(Standing::Cancelled) => "is cancelled",
-        Some(Standing::Queued | Standing::Running) => "is being cancelled",
-        Some(Standing::Done) => "was done already",
-        Some(Standing::Failed) => "had failed already",
+        Some(StateName::Cancelled) => "is cancelled",
+        Some(StateName::Queued | StateName::Running) => "is being cancelled",
+        Some(StateName::Done) => "was done already",
+        Some(StateName::Failed) => "had failed already",
         None => "has ended, and the host keeps nothing of it",
     }
 }

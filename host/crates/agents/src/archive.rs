@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::future::BoxFuture;
-use rookery_core::{AgentId, Event, Generation, Outcome, Prompt, RunId, RunState, Spent, Standing};
+use rookery_core::{AgentId, Event, Generation, Prompt, RunId, RunState, Spent, StateName};
 
 /// What is to be written down of a run.
 #[derive(Clone, Debug, Default)]
@@ -111,57 +111,6 @@ impl Query {
         self.agent.as_ref().is_none_or(|agent| *agent == state.agent)
             && self.before.is_none_or(|before| state.run < before)
             && self.state.is_none_or(|name| name == StateName::from(&state.standing))
-    }
-}
-
-/// A run's state, without its details.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StateName {
-    /// It waits for its turn.
-    Queued,
-    /// It runs.
-    Running,
-    /// It ended well.
-    Done,
-    /// It did not work.
-    Failed,
-    /// It was cancelled.
-    Cancelled,
-}
-
-impl StateName {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Done, Self::Failed, Self::Cancelled];
-
-    /// The name that people and clients see.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Done => "done",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl From<&Standing> for StateName {
-    fn from(standing: &Standing) -> Self {
-        match standing {
-            Standing::Queued(_) => Self::Queued,
-            Standing::Running => Self::Running,
-            Standing::Ended(outcome) => outcome.into(),
-        }
-    }
-}
-
-impl From<&Outcome> for StateName {
-    fn from(outcome: &Outcome) -> Self {
-        match outcome {
-            Outcome::Done => Self::Done,
-            Outcome::Failed(_) => Self::Failed,
-            Outcome::Cancelled(_) => Self::Cancelled,
-        }
     }
 }
 

@@ -7,8 +7,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rookery_agents::archive::{ArchiveError, Query, StateName};
-use rookery_core::{AgentId, Event, Prompt, RunId, RunState};
+use rookery_agents::archive::{ArchiveError, Query};
+use rookery_core::{AgentId, Event, Prompt, RunId, RunState, StateName};
 use rookery_database::reader;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, ToSql};

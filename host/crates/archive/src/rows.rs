@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rookery_agents::archive::{Accepted, StateName};
+use rookery_agents::archive::Accepted;
 use rookery_core::{
     AgentId, Code, Event, Failure, Generation, Item, LISTED_PROMPT, Origin, Outcome, Prompt, RunId, RunState,
-    Spent, Standing, Stop,
+    Spent, Standing, StateName, Stop,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, params};
@@ -386,8 +386,7 @@ fn origin(kind: &str, name: Option<String>) -> Result<Origin, Damaged> {
 
 fn standing(row: &Row<'_>) -> Result<Standing, ReadError> {
     let name = row.get_ref("state")?.as_str()?;
-    let state = StateName::ALL.into_iter().find(|state| state.as_str() == name);
-    Ok(match state.ok_or(Damaged("a run's state"))? {
+    Ok(match name.parse().map_err(|_| Damaged("a run's state"))? {
         // The place in the queue changes with every run before it; only the agent knows it.
         StateName::Queued => Standing::Queued(0),
         StateName::Running => Standing::Running,

@@ -26,5 +26,6 @@ pub use base::{Base, BaseError};
 pub use client::{Client, Settings};
 pub use error::{Broken, ClientError, Problem};
 pub use follow::Run;
-pub use state::{Pages, Query, Standing, StandingError, State};
+pub use rookery_core::{StateName, StateNameError};
+pub use state::{Pages, Query, State};
 pub use update::Update;

@@ -18,6 +18,6 @@ pub use money::{Money, MoneyError};
 pub use name::{AgentId, AgentName, Generation, NameError, PluginName, RunId};
 pub use prompt::{Alarm, Origin, Overlap, Prompt};
 pub use spent::Spent;
-pub use state::{LISTED_PROMPT, RunState, Standing};
+pub use state::{LISTED_PROMPT, RunState, Standing, StateName, StateNameError};
 pub use time::rfc3339;
 pub use units::{ByteSize, Span, UnitError};

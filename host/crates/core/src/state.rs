@@ -1,5 +1,7 @@
 //! Where a run stands: what is known of it beside its events.
 
+use std::fmt;
+use std::str::FromStr;
 use std::time::SystemTime;
 
 use crate::{AgentId, Generation, Origin, Outcome, RunId, Spent};
@@ -54,9 +56,90 @@ pub enum Standing {
     Ended(Outcome),
 }
 
+/// A run's state, without its details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StateName {
+    /// It waits for its turn.
+    Queued,
+    /// It runs.
+    Running,
+    /// It ended well.
+    Done,
+    /// It did not work.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+/// A text that is no [`StateName`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no state of a run: it is queued, running, done, failed or cancelled")]
+pub struct StateNameError(String);
+
+impl StateName {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Done, Self::Failed, Self::Cancelled];
+
+    /// The name that people and clients see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl FromStr for StateName {
+    type Err = StateNameError;
+
+    fn from_str(text: &str) -> Result<Self, StateNameError> {
+        let named = Self::ALL.into_iter().find(|name| name.as_str() == text);
+        named.ok_or_else(|| StateNameError(text.chars().take(40).collect()))
+    }
+}
+
+impl fmt::Display for StateName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl From<&Standing> for StateName {
+    fn from(standing: &Standing) -> Self {
+        match standing {
+            Standing::Queued(_) => Self::Queued,
+            Standing::Running => Self::Running,
+            Standing::Ended(outcome) => outcome.into(),
+        }
+    }
+}
+
+impl From<&Outcome> for StateName {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Done,
+            Outcome::Failed(_) => Self::Failed,
+            Outcome::Cancelled(_) => Self::Cancelled,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_name_of_a_state_reads_back_and_nothing_else_does() {
+        for name in StateName::ALL {
+            assert_eq!(name.to_string().parse(), Ok(name));
+        }
+        let error = "Done".parse::<StateName>().unwrap_err();
+        assert!(error.to_string().contains("queued, running, done, failed or cancelled"));
+        assert!("x".repeat(100_000).parse::<StateName>().unwrap_err().to_string().len() < 200);
+    }
 
     #[test]
     fn a_listed_prompt_is_whole_or_ends_between_two_characters() {

@@ -7,9 +7,9 @@
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
-use rookery_agents::archive::{Query, StateName};
+use rookery_agents::archive::Query;
 use rookery_agents::{Cancelling, Submitted};
-use rookery_core::{AgentId, NameError, RunId, RunState};
+use rookery_core::{AgentId, NameError, RunId, RunState, StateName};
 use serde::Serialize;
 
 use crate::accept::{self, Format};
@@ -154,8 +154,7 @@ pub(crate) fn agent_id(name: &str, value: &str) -> Result<AgentId, Problem> {
 }
 
 fn state_name(value: &str) -> Result<StateName, Problem> {
-    let named = StateName::ALL.into_iter().find(|state| state.as_str() == value);
-    named.ok_or_else(|| bad_query("state", &"write queued, running, done, failed or cancelled"))
+    value.parse().map_err(|_| bad_query("state", &"write queued, running, done, failed or cancelled"))
 }
 
 pub(crate) fn page(value: &str) -> Result<usize, Problem> {

@@ -5,8 +5,7 @@
 //! happen: no `usage` where no model was asked, and in it no `money` where nothing was paid.
 
 use bytes::Bytes;
-use rookery_agents::archive::StateName;
-use rookery_core::{Money, Origin, RunState, Spent, Standing, rfc3339};
+use rookery_core::{Money, Origin, RunState, Spent, Standing, StateName, rfc3339};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 

@@ -1,9 +1,9 @@
 //! What an archive changes: what is shown when, and how much is held in memory.
 
-use rookery_core::{Generation, RunState, Spent};
+use rookery_core::{Generation, RunState, Spent, StateName};
 
 use super::*;
-use crate::archive::{Query, StateName};
+use crate::archive::Query;
 
 fn text(text: &str) -> Item {
     Item::Chunk(Chunk::Text(text.into()))

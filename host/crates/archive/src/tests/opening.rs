@@ -1,4 +1,4 @@
-use rookery_agents::archive::StateName;
+use rookery_core::StateName;
 use rusqlite::Connection;
 
 use super::*;

@@ -1,5 +1,5 @@
-use rookery_agents::archive::{Batch, StateName};
-use rookery_core::Standing;
+use rookery_agents::archive::Batch;
+use rookery_core::{Standing, StateName};
 
 use super::*;
 

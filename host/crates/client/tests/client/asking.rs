@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rookery_client::{Client, ClientError, Query, Settings, Standing};
+use rookery_client::{Client, ClientError, Query, Settings, StateName};
 use tokio::net::TcpListener;
 
 use crate::host::{Answer, Host, RUN, alice, document, problem, run, stream};
@@ -100,7 +100,7 @@ async fn what_is_no_host_is_told_apart() {
 async fn a_runs_state_is_read_and_kept_whole() {
     let host = Host::play(|_| document("200 OK", "application/json", &state("running"))).await;
     let read = host.client().state(run()).await.unwrap();
-    assert_eq!((read.run, read.agent.as_str(), read.standing), (run(), "chat/alice", Standing::Running));
+    assert_eq!((read.run, read.agent.as_str(), read.standing), (run(), "chat/alice", StateName::Running));
     assert_eq!((read.prompt.as_str(), read.events, read.problem.is_none()), ("hello", 3, true));
     assert_eq!(read.origin.as_deref(), Some("client 127.0.0.1:9"));
     assert!(read.json().contains("\"new\":1"), "what a later host adds is not lost: {}", read.json());
@@ -112,7 +112,7 @@ async fn a_runs_state_is_read_and_kept_whole() {
 #[tokio::test]
 async fn cancelling_says_what_became_of_the_run() {
     let host = Host::play(|_| document("202 Accepted", "application/json", &state("cancelled"))).await;
-    assert_eq!(host.client().cancel(run()).await.unwrap().unwrap().standing, Standing::Cancelled);
+    assert_eq!(host.client().cancel(run()).await.unwrap().unwrap().standing, StateName::Cancelled);
     assert_eq!(host.lines(), [format!("DELETE /runs/{RUN}")]);
 }
 
