@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use rookery_core::{AgentId, Durability};
 use rusqlite::config::DbConfig;
@@ -163,12 +164,29 @@ impl Database {
 
     /// Writes everything into the one file, gives back to the disk what is not used any more, and lets go of it.
     pub(crate) fn close(self) -> rusqlite::Result<()> {
+        self.give_back(i64::MAX)?;
+        self.let_go()
+    }
+
+    /// Writes everything into the one file and lets go of it. Where somebody copies it, that one does, who lets go of it last.
+    pub(crate) fn close_at_once(self) -> rusqlite::Result<()> {
+        self.connection.busy_timeout(Duration::ZERO)?;
+        self.let_go()
+    }
+
+    /// Gives pages back to the disk that are not used any more, at most so many; says whether it gave some. Below a
+    /// quarter of all, what is not used is used again before long, and moving pages costs writes.
+    pub(crate) fn give_back(&self, most: i64) -> rusqlite::Result<bool> {
         let number = |pragma| self.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
         let (free, all) = (number("freelist_count")?, number("page_count")?);
-        // Below that they are used again before long, and moving pages costs writes.
-        if free > SPARE_PAGES && free * 4 > all {
-            self.connection.pragma(None, "incremental_vacuum", free, |_| Ok(()))?;
+        if free <= SPARE_PAGES || free * 4 <= all {
+            return Ok(false);
         }
+        self.connection.pragma(None, "incremental_vacuum", free.min(most), |_| Ok(()))?;
+        Ok(number("page_count")? < all)
+    }
+
+    fn let_go(self) -> rusqlite::Result<()> {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))?;
         self.connection.close().map_err(|(_, error)| error)
     }

@@ -19,7 +19,7 @@
 //! 64 texts of 2 MiB whose every character is escaped. And a statement that changes more than 64 MiB of what stood there
 //! before may find that too much, since what undoes it is kept in memory.
 //!
-//! Everything here blocks: calls on [`Storage`] for at most a statement's time, those on [`Databases`] and
+//! Everything here blocks: calls on [`Storage`] for at most a statement's time, those on [`Databases`], [`Storage::rest`] and
 //! [`Storage::close`] for as long as the disk takes.
 
 mod alarms;

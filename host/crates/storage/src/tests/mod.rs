@@ -4,6 +4,7 @@ mod alarms;
 mod files;
 mod keys;
 mod model;
+mod rest;
 mod sql;
 mod transactions;
 

@@ -66,8 +66,9 @@ impl World {
                 self.storage.rollback();
                 self.current.clone_from(&self.committed);
             }
-            90..94 => self.fail(),
-            94..97 => self.reopen(),
+            90..93 => self.fail(),
+            93..95 => self.rest(),
+            95..97 => self.reopen(),
             _ => self.crash(),
         }
     }
@@ -84,6 +85,13 @@ impl World {
     fn commit(&mut self) {
         self.storage.commit().unwrap();
         self.committed.clone_from(&self.current);
+    }
+
+    fn rest(&mut self) {
+        for _ in 0..2 {
+            while self.storage.rest().unwrap() {}
+        }
+        assert!(self.storage.is_writing() || !self.storage.is_open());
     }
 
     fn reopen(&mut self) {
