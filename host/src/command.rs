@@ -333,6 +333,7 @@ fn config(folder: &std::path::Path, serving: Serving, reach: Reach, threads: usi
         runs,
         durability: serving.durability.into(),
         storage: serving.data.join("agents"),
+        close_after: crate::CLOSE_AFTER,
         code: serving.data.join("code"),
         listen: serving.listen,
         admin: serving.admin.map(|listen| Admin { listen, token: serving.admin_token }),

@@ -37,6 +37,10 @@ pub type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 /// How long clients may take for the last bytes of their streams after all runs have ended.
 const LAST_BYTES: Duration = Duration::from_secs(5);
 
+/// How long an agent's file stays open that nothing uses, by default: opening it again takes a fraction of a millisecond,
+/// which is nothing once in ten seconds, and agents that wait for a model or a person for longer do so for much longer.
+pub const CLOSE_AFTER: Duration = Duration::from_secs(10);
+
 /// How many connections may wait to be taken. With tokio's 128, a thousand readers that come back at once are told to try
 /// again, which takes them a second or three.
 const BACKLOG: u32 = 4096;
@@ -48,6 +52,9 @@ pub struct Config {
     pub folder: PathBuf,
     /// What agents keep.
     pub storage: PathBuf,
+    /// How long a file in it that nothing uses stays open while its agent is live; see
+    /// [`rookery_engine::Settings::close_after`].
+    pub close_after: Duration,
     /// Compiled code, which can be made again.
     pub code: PathBuf,
     /// Where clients come in; port 0 takes any free one.
@@ -175,6 +182,7 @@ impl Host {
             cache: config.code,
             threads: config.threads,
             storage: databases.clone(),
+            close_after: config.close_after,
             live: config.limits.live,
         };
         let client = Client::new(config.outgoing);

@@ -15,7 +15,7 @@ mod settings;
 mod terminal;
 mod usage;
 
-pub use host::{Admin, Config, Environment, Host, Keeping, StartError};
+pub use host::{Admin, CLOSE_AFTER, Config, Environment, Host, Keeping, StartError};
 pub use load::{Loading, Refused};
 pub use lock::LockError;
 pub use settings::{Settings, SettingsError};

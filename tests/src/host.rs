@@ -49,6 +49,7 @@ impl TestHost {
             // Shared by all tests, for which it is the same.
             code: guests::target().join("test-data/code"),
             storage: data.path().join("agents"),
+            close_after: rookery::CLOSE_AFTER,
             durability: rookery_core::Durability::Normal,
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: None,

@@ -23,3 +23,5 @@ mod runs;
 mod sleep;
 mod storage;
 mod stream;
+#[cfg(target_os = "linux")]
+mod unused;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rookery_alarms::{Kept, WallClock, system_clock};
 use rookery_core::{AgentId, PluginName};
@@ -34,6 +35,9 @@ pub struct Settings {
     pub threads: usize,
     /// What agents keep.
     pub storage: Databases,
+    /// How long a file of theirs that nothing uses stays open under an instance that lives on: at least so long, and at most
+    /// twice that and what closing others before it takes.
+    pub close_after: Duration,
     /// How many instances may be live at once, where the system has room for so many; see [`Engine::live`].
     pub live: usize,
 }
@@ -74,7 +78,7 @@ pub struct Reserved {
 }
 
 impl Engine {
-    /// An engine whose guests send their requests with `client`.
+    /// An engine whose guests send their requests with `client`. On the runtime that it is to run on.
     ///
     /// # Errors
     ///
@@ -89,7 +93,8 @@ impl Engine {
         let ticker = Ticker::start(&engine).map_err(|error| EngineError::Start(error.to_string()))?;
         let linker = linker(&engine).map_err(start)?;
         let turns = Turns::new(&ticker, settings.threads);
-        let (gates, wall) = (Gates::new(settings.storage), system_clock());
+        let gates = Gates::new(settings.storage, settings.close_after);
+        let wall = system_clock();
         let guards = Mutex::default();
         Ok(Arc::new(Self {
             engine,

@@ -5,7 +5,7 @@
 //! Ends when: nobody uses it any more; the file is closed after that, away from the threads that poll guests.
 
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rookery_core::AgentId;
 use rookery_storage::{SqlError, Storage};
@@ -21,11 +21,14 @@ pub(crate) struct Gate(Arc<Kept>);
 
 pub(crate) struct Kept {
     agent: AgentId,
-    storage: Mutex<Storage>,
+    storage: Shared,
     /// Wakes who waits until nothing is written that is not committed.
     passed: Notify,
     gates: Gates,
 }
+
+/// An agent's storage, and who else looks at it without using it: what closes it where nothing does.
+pub(crate) type Shared = Arc<Mutex<Storage>>;
 
 /// Why an instance ends whose writes could not be committed.
 #[derive(Debug, thiserror::Error)]
@@ -33,13 +36,8 @@ pub(crate) struct Kept {
 pub(crate) struct NotKept(SqlError);
 
 impl Gate {
-    pub(crate) fn new(agent: &AgentId, storage: Storage, gates: Gates) -> Self {
-        Self(Arc::new(Kept {
-            agent: agent.clone(),
-            storage: Mutex::new(storage),
-            passed: Notify::new(),
-            gates,
-        }))
+    pub(crate) fn new(agent: &AgentId, storage: Shared, gates: Gates) -> Self {
+        Self(Arc::new(Kept { agent: agent.clone(), storage, passed: Notify::new(), gates }))
     }
 
     pub(crate) fn shared(&self) -> &Arc<Kept> {
@@ -52,7 +50,7 @@ impl Gate {
 
     /// Reads or writes.
     pub(crate) fn storage<T>(&self, with: impl FnOnce(&mut Storage) -> T) -> T {
-        with(&mut self.0.storage.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.0.lock())
     }
 
     /// Lets something leave: commits what was written until now.
@@ -112,11 +110,16 @@ impl Drop for Undoes {
     }
 }
 
+impl Kept {
+    fn lock(&self) -> MutexGuard<'_, Storage> {
+        self.storage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Drop for Kept {
     fn drop(&mut self) {
         let nothing = self.gates.unopened(&self.agent);
-        let storage = self.storage.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let mut storage = mem::replace(storage, nothing);
+        let mut storage = mem::replace(&mut *self.lock(), nothing);
         let file = self.gates.leave(&self.agent, storage.is_open());
         let Some(file) = file else { return };
         let close = move || {

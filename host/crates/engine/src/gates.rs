@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use rookery_core::{AgentId, PluginName};
 use rookery_storage::{Databases, Storage};
@@ -12,7 +13,8 @@ use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 use crate::closing::{Closing, File};
-use crate::gate::{Gate, Kept};
+use crate::gate::{Gate, Kept, Shared};
+use crate::unused::close_unused;
 
 /// The storages of one host.
 #[derive(Clone)]
@@ -21,11 +23,17 @@ pub(crate) struct Gates(Arc<Inner>);
 struct Inner {
     databases: Databases,
     closing: Closing,
-    open: Mutex<HashMap<AgentId, Weak<Kept>>>,
+    open: Mutex<HashMap<AgentId, Open>>,
     /// Wakes who waits until nobody uses a file.
     left: Notify,
     /// What an agent of each plugin may keep, in bytes.
     limits: Mutex<HashMap<PluginName, u64>>,
+}
+
+/// A storage that is in use.
+struct Open {
+    kept: Weak<Kept>,
+    storage: Shared,
 }
 
 /// Somebody uses the file.
@@ -35,9 +43,18 @@ struct InUse;
 const LIMIT: u64 = 1 << 30;
 
 impl Gates {
-    pub(crate) fn new(databases: Databases) -> Self {
+    /// The storages of these files, of which those are closed that nothing has used for `close_after`. On a runtime, which
+    /// sees to that.
+    pub(crate) fn new(databases: Databases, close_after: Duration) -> Self {
         let (closing, open, left, limits) = Default::default();
-        Self(Arc::new(Inner { databases, closing, open, left, limits }))
+        let inner = Arc::new(Inner { databases, closing, open, left, limits });
+        let gates = Arc::downgrade(&inner);
+        tokio::spawn(close_unused(close_after, move || {
+            let inner = gates.upgrade()?;
+            let open = lock(&inner.open);
+            Some(open.values().map(|open| open.storage.clone()).collect())
+        }));
+        Self(inner)
     }
 
     pub(crate) fn databases(&self) -> &Databases {
@@ -87,7 +104,7 @@ impl Gates {
 
     /// Waits until the files of all agents are closed that nobody uses any more.
     pub(crate) async fn all_closed(&self) {
-        while lock(&self.0.open).values().any(|kept| kept.strong_count() == 0) {
+        while lock(&self.0.open).values().any(|open| open.kept.strong_count() == 0) {
             yield_now().await;
         }
         self.0.closing.wait_for_all().await;
@@ -99,12 +116,13 @@ impl Gates {
         if self.0.closing.has(agent) {
             return None;
         }
-        if let Some(kept) = open.get(agent) {
-            return kept.upgrade().map(Gate::again);
+        if let Some(open) = open.get(agent) {
+            return open.kept.upgrade().map(Gate::again);
         }
         let limit = lock(&self.0.limits).get(&agent.plugin).copied().unwrap_or(LIMIT);
-        let gate = Gate::new(agent, self.0.databases.agent(agent, limit), self.clone());
-        open.insert(agent.clone(), Arc::downgrade(gate.shared()));
+        let storage = Arc::new(Mutex::new(self.0.databases.agent(agent, limit)));
+        let gate = Gate::new(agent, storage.clone(), self.clone());
+        open.insert(agent.clone(), Open { kept: Arc::downgrade(gate.shared()), storage });
         Some(gate)
     }
 
@@ -140,7 +158,8 @@ mod tests {
     #[tokio::test]
     async fn who_reserves_a_file_waits_for_its_users_and_later_users_wait_for_him() {
         let folder = tempfile::tempdir().unwrap();
-        let gates = Gates::new(Databases::open(folder.path().join("agents"), Durability::Normal).unwrap());
+        let databases = Databases::open(folder.path().join("agents"), Durability::Normal).unwrap();
+        let gates = Gates::new(databases, Duration::from_secs(10));
         let alice = agent("alice");
         let first = gates.of(&alice).await;
         first.storage(|storage| storage.set("a", b"1").map(|()| storage.commit())).unwrap().unwrap();

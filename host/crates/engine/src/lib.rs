@@ -29,6 +29,7 @@ mod stdio;
 mod storage;
 mod tasks;
 mod turns;
+mod unused;
 
 pub use engine::{Engine, EngineError, Reserved, Settings};
 pub use error::LoadError;
