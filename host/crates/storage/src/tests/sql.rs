@@ -366,3 +366,41 @@ fn what_a_query_finds_is_bounded_and_a_change_that_finds_more_is_undone() {
     ));
     assert_eq!(rows(&mut storage, "SELECT count(*) FROM notes"), [[Value::Integer(0)]]);
 }
+
+#[test]
+fn many_rows_are_read_page_by_page_in_the_memory_of_a_page_also_while_they_are_changed() {
+    const ALL: i64 = 1_000_000;
+    let house = House::new();
+    let mut alice = house.agent("alice");
+    alice.execute("CREATE TABLE notes (id INTEGER PRIMARY KEY, text)", &[]).unwrap();
+    let many = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 100000) \
+                INSERT INTO notes SELECT ? + i, 'new' FROM n";
+    for from in (0..ALL).step_by(100_000) {
+        alice.execute(many, &[Value::Integer(from)]).unwrap();
+        alice.commit().unwrap();
+    }
+    let all = alice.query("SELECT * FROM notes", &[]).unwrap_err();
+    assert!(all.to_string().contains("page by page"), "{all}");
+    let page = "SELECT id, text FROM notes WHERE id > ? ORDER BY id LIMIT 1000";
+    let mut last = 0;
+    loop {
+        let mut rows = alice.query(page, &[Value::Integer(last)]).unwrap();
+        assert!(rows.bytes() < 128 << 10, "{} bytes", rows.bytes());
+        let found = rows.next(1000);
+        let expected = (last + 1..=ALL).take(1000).map(|id| [Value::Integer(id), text("new")]);
+        assert!(found.iter().eq(expected.collect::<Vec<_>>().iter()), "after {last}");
+        if found.is_empty() {
+            break;
+        }
+        last += 1000;
+        if last % 100_000 == 0 {
+            let seen = "UPDATE notes SET text = 'seen' WHERE id BETWEEN ?1 - 99999 AND ?1";
+            assert_eq!(alice.execute(seen, &[Value::Integer(last)]), Ok(100_000));
+            alice.commit().unwrap();
+            while alice.rest().unwrap() {}
+            assert_eq!(alice.rest(), Ok(false));
+            assert!(!alice.is_open(), "also across a file that is closed meanwhile");
+        }
+    }
+    assert_eq!(last, ALL);
+}
