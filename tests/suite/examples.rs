@@ -108,6 +108,47 @@ async fn ledger_takes_a_name_for_a_name_whatever_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn hits_wakes_with_what_it_knew_when_it_went_to_sleep_and_when_the_host_stopped() {
+    let data = tempfile::tempdir().unwrap();
+    for (seen, sleeps) in [(1, "1h"), (2, "10ms"), (3, "10ms")] {
+        let sidecar = format!("[lifecycle]\nsleep_after = \"{sleeps}\"\n");
+        let host = keeping("hits", &sidecar, &data).await;
+        let client = host.client();
+        assert_eq!(client.text("hits/site", "/about").await, (2 * seen - 1).to_string());
+        while sleeps != "1h" && host.host().directory().live() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(client.text("hits/site", "/about").await, (2 * seen).to_string());
+        host.drain(Duration::from_secs(5)).await;
+    }
+    let host = keeping("hits", "", &data).await;
+    let client = host.client();
+    assert_eq!(client.text("hits/site", "/").await, "1");
+    assert_eq!(client.text("hits/site", "top").await, "6 /about\n1 /\n");
+    assert_eq!(client.code("hits/site", "what is love").await, "rejected");
+    assert_eq!(client.code("hits/site", &format!("/{}", "a".repeat(256))).await, "rejected");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hits_loses_fewer_than_a_hundred_views_where_nobody_tells_it_to_sleep() {
+    let data = tempfile::tempdir().unwrap();
+    let host = keeping("hits", "", &data).await;
+    for seen in 1..=130 {
+        assert_eq!(host.client().text("hits/site", "/about").await, seen.to_string());
+    }
+    // Its file is as a host finds it that was started after this one was killed.
+    let copies = tempfile::tempdir().unwrap();
+    let databases = Databases::open(data.path().join("agents"), Durability::Normal).unwrap();
+    let site = AgentId { plugin: "hits".parse().unwrap(), name: "site".parse().unwrap() };
+    let copy = copies.path().join("site.db");
+    databases.export(&site, &copy).unwrap();
+    Databases::open(copies.path().join("agents"), Durability::Normal).unwrap().import(&site, &copy).unwrap();
+
+    let host = keeping("hits", "", &copies).await;
+    assert_eq!(host.client().text("hits/site", "top").await, "100 /about\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn chat_passes_on_every_delta_as_a_chunk_of_its_own() {
     let host = chat().await;
     let stream = host.client().prompt("chat/alice", "/tokens 3").await.whole().await.body;
