@@ -1,15 +1,22 @@
 //! Times by the calendar of a place.
 //!
-//! Promises: each time that the expression names on a local calendar rings once. A time that the clocks leave out rings
-//! when they have changed, be it by an hour or by a day; one that they show twice rings the first time. Where several fall
-//! on the same moment they ring once.
-//! Bounded by: [`LONGEST_EXPRESSION`], and [`HORIZON_YEARS`]: the search looks at one month after the other, so 600 steps
-//! are the most that an expression costs.
+//! Promises: an expression whose hour, minute or second begins with `*` is an *interval*, and rings whenever the clocks show a
+//! time that it names, again where they show it again: `*/5 * * * *` rings every five minutes, whatever is done to the clocks.
+//! Any other one names *fixed times*, and each of them on a local calendar rings once: one that the clocks leave out when they
+//! have changed, be it by an hour or by a day, and one that they show twice the first time. Where several fall on the same
+//! moment they ring once.
+//! Bounded by: [`LONGEST_EXPRESSION`], and [`HORIZON_YEARS`]: the search looks at one month after the other, so some 600
+//! steps are the most that an expression costs; an interval also passes the changes of the clocks on the way, of which there are
+//! two a year or so.
 //!
-//! Not `croner`: it lets wildcards ring twice in a repeated hour and not at all in one left out, gives up on a gap of
-//! more than two hours, looks for a 30th of February until the year 5000, and says less about what is wrong.
+//! That is cron's own rule, of Vixie's on Debian and of cronie. systemd lets a timer that goes off every minute be silent
+//! for the hour that comes again (its issue 8647), which nobody wants of an interval.
+//!
+//! Not `croner`: it gives up on a gap of more than two hours, looks for a 30th of February until the year 5000, and says less
+//! about what is wrong.
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 
 use crate::fields::Fields;
 use crate::invalid::{Invalid, shown};
@@ -66,15 +73,37 @@ impl Cron {
     /// The first time after this moment. None where there is none before the horizon, or before [`LATEST`].
     pub(crate) fn after(&self, now: u64) -> Option<u64> {
         let now = Timestamp::from_millisecond(i64::try_from(now).ok().filter(|now| *now >= 0)?).ok()?;
-        let from = self.zone.next_second(now)?;
-        let until = from.year().saturating_add(HORIZON_YEARS);
-        let (at, again) = self.zone.moment(self.fields.at_or_after(from, until)?);
-        // Past times that the clocks show again: they have rung.
-        let at = match again {
-            Some(over) if at <= now => self.zone.moment(self.fields.at_or_after(over, until)?).0,
-            _ => at,
-        };
+        let at = if self.fields.is_interval() { self.shown_after(now) } else { self.named_after(now) }?;
         u64::try_from(at.as_millisecond()).ok().filter(|at| *at <= LATEST)
+    }
+
+    /// When the clocks next show what is named, for the first time or again.
+    fn shown_after(&self, now: Timestamp) -> Option<Timestamp> {
+        let mut found: Option<(DateTime, DateTime)> = None;
+        for span in self.zone.spans(now) {
+            let start = span.start();
+            let (from, next) = match found {
+                // Nothing is named between these two, so it need not be looked for again.
+                Some((from, next)) if from <= start && start <= next => (from, next),
+                _ => (start, self.fields.at_or_after(start, horizon(start))?),
+            };
+            if let Some(at) = span.moment(next) {
+                return Some(at);
+            }
+            found = Some((from, next));
+        }
+        None
+    }
+
+    /// When the next one of the times that are named has come.
+    fn named_after(&self, now: Timestamp) -> Option<Timestamp> {
+        let from = self.zone.next_second(now)?;
+        let until = horizon(from);
+        match self.zone.moment(self.fields.at_or_after(from, until)?) {
+            // Past times that the clocks show again: they have rung.
+            (at, Some(over)) if at <= now => Some(self.zone.moment(self.fields.at_or_after(over, until)?).0),
+            (at, _) => Some(at),
+        }
     }
 
     pub(crate) fn never(&self) -> Invalid {
@@ -83,4 +112,9 @@ impl Cron {
             shown(&self.expression)
         ))
     }
+}
+
+/// The last year that is searched.
+fn horizon(from: DateTime) -> i16 {
+    from.year().saturating_add(HORIZON_YEARS)
 }

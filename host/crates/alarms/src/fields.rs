@@ -16,6 +16,7 @@ pub(crate) struct Fields {
     hours: u64,
     months: u64,
     days: Days,
+    interval: bool,
 }
 
 /// What a field holds.
@@ -51,13 +52,20 @@ impl Fields {
             [s, m, h, d, mo, w] => (s, [m, h, d, mo, w]),
             _ => return Err(count(expression, fields.len())),
         };
+        let interval = [seconds, minutes, hours].iter().any(|field| field.starts_with('*'));
         Ok(Self {
+            interval,
             seconds: SECOND.list(seconds)?,
             minutes: MINUTE.list(minutes)?,
             hours: HOUR.list(hours)?,
             months: MONTH.list(months)?,
             days: Days::parse(of_month, of_week)?,
         })
+    }
+
+    /// Whether it says how often rather than at which hours: crontab(5) has it so where a field begins with `*`.
+    pub(crate) fn is_interval(&self) -> bool {
+        self.interval
     }
 
     /// The first time named that is not before this one. None where there is none before the end of that year.

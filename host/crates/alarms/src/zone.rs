@@ -10,6 +10,14 @@ use crate::invalid::{Invalid, shown};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Zone(TimeZone);
 
+/// A span of time in which the clocks show one second after the other.
+pub(crate) struct Span {
+    from: Timestamp,
+    offset: Offset,
+    /// None for the last one, which has no end.
+    until: Option<Timestamp>,
+}
+
 impl Zone {
     /// The zone of this name. The database is the one that the host was built with, so that a name means the same on
     /// every machine and finding it reads no file.
@@ -27,6 +35,15 @@ impl Zone {
     pub(crate) fn next_second(&self, now: Timestamp) -> Option<DateTime> {
         let second = Timestamp::from_second(now.as_second()).ok()?;
         self.0.to_datetime(second).checked_add(SignedDuration::from_secs(1)).ok()
+    }
+
+    /// The spans of time from the next whole second on in which nobody changes the clocks, one after the other.
+    pub(crate) fn spans(&self, now: Timestamp) -> impl Iterator<Item = Span> {
+        let second = Timestamp::from_second(now.as_second().saturating_add(1)).unwrap_or(Timestamp::MAX);
+        let first = std::iter::once((second, self.0.to_offset(second)));
+        let changes = self.0.following(second).map(|change| (change.timestamp(), change.offset()));
+        let ends = self.0.following(second).map(|change| Some(change.timestamp())).chain([None]);
+        first.chain(changes).zip(ends).map(|((from, offset), until)| Span { from, offset, until })
     }
 
     /// When the clocks show this: for the first time, or when they change where they never do. Where they show it twice, also
@@ -51,5 +68,18 @@ impl Zone {
     fn change(&self, from: Timestamp, to: Offset) -> Option<Timestamp> {
         // Every change of the next days is among so many; there is no place with more than a few in a year.
         self.0.following(from).take(4).find(|change| change.offset() == to).map(|change| change.timestamp())
+    }
+}
+
+impl Span {
+    /// What the clocks show when it begins.
+    pub(crate) fn start(&self) -> DateTime {
+        self.offset.to_datetime(self.from)
+    }
+
+    /// When they show this, which is not before the start. None where they are changed before they do.
+    pub(crate) fn moment(&self, shown: DateTime) -> Option<Timestamp> {
+        let at = self.offset.to_timestamp(shown).ok()?;
+        self.until.is_none_or(|until| at < until).then_some(at)
     }
 }

@@ -50,7 +50,7 @@ fn a_time_that_the_clocks_leave_out_rings_when_they_have_changed() {
     for (expression, zone, after, expected) in [
         // Zurich: 02:00 becomes 03:00.
         ("30 2 * * *", "Europe/Zurich", "2026-03-28T12:00:00Z", "2026-03-29T01:00:00Z"),
-        ("30 * * * *", "Europe/Zurich", "2026-03-29T00:30:00Z", "2026-03-29T01:00:00Z"),
+        ("30 0-23 * * *", "Europe/Zurich", "2026-03-29T00:30:00Z", "2026-03-29T01:00:00Z"),
         // Lord Howe: 02:00 becomes 02:30.
         ("10 2 * * *", "Australia/Lord_Howe", "2026-10-03T00:00:00Z", "2026-10-03T15:30:00Z"),
         // São Paulo had no midnight.
@@ -66,14 +66,13 @@ fn a_time_that_the_clocks_leave_out_rings_when_they_have_changed() {
 #[test]
 fn what_is_left_out_together_rings_once() {
     assert_eq!(
-        times("*/20 2,3 * * *", "Europe/Zurich", "2026-03-29T00:00:00Z", 3),
+        times("0,20,40 2,3 * * *", "Europe/Zurich", "2026-03-29T00:00:00Z", 3),
         ["2026-03-29T01:00:00Z", "2026-03-29T01:20:00Z", "2026-03-29T01:40:00Z"]
     );
 }
 
-/// Debian's cron rings `*/30 * * * *` in the repeated hour too. We promise the first time only, of any expression.
 #[test]
-fn a_time_that_comes_twice_rings_the_first_time_only() {
+fn a_fixed_time_that_comes_twice_rings_the_first_time_only() {
     for (expression, zone, after, expected) in [
         (
             "30 2 * * *",
@@ -82,26 +81,26 @@ fn a_time_that_comes_twice_rings_the_first_time_only() {
             ["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"],
         ),
         (
-            "*/30 * * * *",
+            "0,30 0-23 * * *",
             "Europe/Zurich",
             "2026-10-25T00:00:00Z",
             ["2026-10-25T00:30:00Z", "2026-10-25T02:00:00Z"],
         ),
         // Asked while the clocks show it again.
         (
-            "*/30 * * * *",
+            "0,30 0-23 * * *",
             "Europe/Zurich",
             "2026-10-25T01:00:00Z",
             ["2026-10-25T02:00:00Z", "2026-10-25T02:30:00Z"],
         ),
         (
-            "*/20 * * * *",
+            "0-59/20 1-3 * * *",
             "Europe/Zurich",
             "2026-10-25T01:59:59.999Z",
             ["2026-10-25T02:00:00Z", "2026-10-25T02:20:00Z"],
         ),
         (
-            "*/15 * * * *",
+            "0,15,30,45 1,2 * * *",
             "Australia/Lord_Howe",
             "2026-04-04T14:30:00Z",
             ["2026-04-04T14:45:00Z", "2026-04-04T15:30:00Z"],
@@ -109,6 +108,54 @@ fn a_time_that_comes_twice_rings_the_first_time_only() {
     ] {
         assert_eq!(times(expression, zone, after, 2), expected, "{expression} in {zone} after {after}");
     }
+}
+
+#[test]
+fn an_interval_rings_through_an_hour_that_comes_twice() {
+    for (expression, zone, after, expected) in [
+        // Zurich: at 03:00, which is 01:00 UTC, it is 02:00 again.
+        ("*/30 * * * *", "Europe/Zurich", "2026-10-25T00:00:00Z", ["00:30", "01:00", "01:30", "02:00"]),
+        ("0 * * * *", "Europe/Zurich", "2026-10-24T23:00:00Z", ["00:00", "01:00", "02:00", "03:00"]),
+        ("*/30 2 * * *", "Europe/Zurich", "2026-10-24T12:00:00Z", ["00:00", "00:30", "01:00", "01:30"]),
+        ("0 */2 * * *", "Europe/Zurich", "2026-10-24T22:00:00Z", ["00:00", "01:00", "03:00", "05:00"]),
+        // Asked while the clocks show it again.
+        ("*/20 * * * *", "Europe/Zurich", "2026-10-25T01:19:59.999Z", ["01:20", "01:40", "02:00", "02:20"]),
+        // Lord Howe: at 02:00, which is 15:00 UTC, it is 01:30 again.
+        ("*/15 * * * *", "Australia/Lord_Howe", "2026-04-04T14:30:00Z", ["14:45", "15:00", "15:15", "15:30"]),
+        ("30 * * * *", "Australia/Lord_Howe", "2026-04-04T14:00:00Z", ["14:30", "15:00", "16:00", "17:00"]),
+    ] {
+        let day = times(expression, zone, after, 1)[0][..11].to_owned();
+        let expected = expected.map(|time| format!("{day}{time}:00Z"));
+        assert_eq!(times(expression, zone, after, 4), expected, "{expression} in {zone} after {after}");
+    }
+    assert_eq!(
+        times("*/30 59 2 * * *", "Europe/Zurich", "2026-10-25T00:59:00Z", 3),
+        ["2026-10-25T00:59:30Z", "2026-10-25T01:59:00Z", "2026-10-25T01:59:30Z"]
+    );
+}
+
+#[test]
+fn an_interval_does_not_ring_for_what_the_clocks_leave_out() {
+    for (expression, zone, after, expected) in [
+        // Zurich: 02:00 becomes 03:00.
+        ("30 * * * *", "Europe/Zurich", "2026-03-29T00:30:00Z", "2026-03-29T01:30:00Z"),
+        ("*/30 2 * * *", "Europe/Zurich", "2026-03-28T12:00:00Z", "2026-03-30T00:00:00Z"),
+        ("*/30 * * * *", "Europe/Zurich", "2026-03-29T00:59:59.999Z", "2026-03-29T01:00:00Z"),
+        // Samoa had no 30th of December.
+        ("0 * 30 12 *", "Pacific/Apia", "2011-12-29T12:00:00Z", "2012-12-29T10:00:00Z"),
+        ("0 * * * *", "Pacific/Apia", "2011-12-30T09:00:00Z", "2011-12-30T10:00:00Z"),
+    ] {
+        assert_eq!(times(expression, zone, after, 1), [expected], "{expression} in {zone} after {after}");
+    }
+}
+
+/// It is found as cheaply as a fixed time, past a hundred changes of the clocks.
+#[test]
+fn an_interval_may_be_as_rare_as_anything() {
+    assert_eq!(
+        times("59 * 29 2 */7", "Europe/Zurich", "2088-02-29T22:00:00Z", 3),
+        ["2088-02-29T22:59:00Z", "2128-02-28T23:59:00Z", "2128-02-29T00:59:00Z"]
+    );
 }
 
 #[test]
@@ -196,7 +243,9 @@ fn a_zone_that_is_none_is_an_error_and_no_path() {
 
 #[test]
 fn an_expression_that_never_rings_cannot_be_set_and_costs_little() {
-    for expression in ["0 0 30 2 *", "0 0 31 4,6,9,11 *", "59 59 23 31 2 */7", "0 0 30W 2 */3"] {
+    for expression in
+        ["0 0 30 2 *", "*/5 * 30 2 *", "0 0 31 4,6,9,11 *", "59 59 23 31 2 */7", "0 0 30W 2 */3"]
+    {
         let timing = Timing::Cron(cron(expression, "Europe/Zurich"));
         let why = timing.first(1_800_000_000_000).unwrap_err().to_string();
         assert!(why.contains(expression) && why.contains("no time within 50 years"), "{why}");
