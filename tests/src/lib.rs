@@ -10,6 +10,8 @@ pub mod guests;
 pub mod host;
 pub mod languages;
 mod needs;
+#[cfg(target_os = "linux")]
+pub mod opens;
 pub mod program;
 pub mod server;
 

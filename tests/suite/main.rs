@@ -14,6 +14,8 @@ mod languages;
 mod leaks;
 mod limits;
 mod loading;
+#[cfg(target_os = "linux")]
+mod many;
 mod models;
 mod outgoing;
 mod overlap;
