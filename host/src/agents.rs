@@ -286,7 +286,7 @@ fn refused(error: ClientError) -> anyhow::Error {
         ClientError::Unanswered { .. } => Some("`rookery agents show` tells what became of it"),
         ClientError::Foreign { .. } => Some("name the address that the host says `admin on` of"),
         ClientError::Problem(problem) => match problem.code.as_str() {
-            "unauthorized" => Some("put the host's token into ROOKERY_ADMIN_TOKEN"),
+            "unauthorized" | "too-many-tokens" => Some("put the host's token into ROOKERY_ADMIN_TOKEN"),
             "not-found" => Some("name the address that the host says `admin on` of"),
             _ => None,
         },

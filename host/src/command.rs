@@ -107,8 +107,9 @@ struct Serving {
     /// none
     #[arg(long, value_name = "ADDRESS", env = "ROOKERY_ADMIN", value_parser = agents::address)]
     admin: Option<SocketAddr>,
-    /// What they have to show, 16 characters or more; has to be there where other machines reach the address. In the
-    /// variable it is not seen in the list of processes
+    /// What they have to show, 16 characters or more; has to be there where other machines reach the address. It is
+    /// answered at any time; whoever sends more than 30 wrong ones a minute is told to come back. In the variable it is
+    /// not seen in the list of processes
     #[arg(long, value_name = "TOKEN", env = "ROOKERY_ADMIN_TOKEN", hide_env_values = true)]
     admin_token: Option<Token>,
     /// What the host keeps between starts: agents' storage, runs and their streams, and compiled code

@@ -6,6 +6,7 @@
 //! Bounded by: [`CONNECTIONS`], a page of [`MOST`](crate::runs::MOST) agents, and what [`transfer`] and [`metrics`] say.
 
 mod guard;
+mod guesses;
 mod keeper;
 mod metrics;
 mod transfer;
@@ -37,6 +38,7 @@ use crate::routes::{agent_name, json_response, method_not_allowed, plugin_name};
 use crate::runs::{COMMON, agent_id, bad_query, page};
 use crate::server::{self, Answers, Settings};
 
+use guard::Guard;
 pub use guard::{Token, TokenError};
 pub use keeper::{AgentState, Answer, Keeper, KeeperError, Removed, Scratch};
 pub use metrics::{Family, Measure, Metrics, Sample};
@@ -60,14 +62,15 @@ pub async fn serve_admin(
     stop: CancellationToken,
 ) {
     let settings = Settings { max_connections: CONNECTIONS, max_body: PASSED_OVER, ..Settings::default() };
-    let admin = Admin { keeper, metrics, token, settings, bodies: Bodies::new(settings) };
+    let guard = Guard::new(token);
+    let admin = Admin { keeper, metrics, guard, settings, bodies: Bodies::new(settings) };
     server::listen(listener, admin, settings, stop).await;
 }
 
 struct Admin {
     keeper: Arc<dyn Keeper>,
     metrics: Arc<dyn Metrics>,
-    token: Option<Token>,
+    guard: Guard,
     settings: Settings,
     bodies: Bodies,
 }
@@ -111,7 +114,7 @@ impl Admin {
         B: http_body::Body<Data = Bytes> + Unpin,
         B::Error: Display,
     {
-        guard::check(self.token.as_ref(), request)?;
+        self.guard.check(request)?;
         match (request.uri.path().parse()?, &request.method) {
             (Route::Metrics, &Method::GET | &Method::HEAD) => Ok(self.metrics()),
             (Route::Metrics, _) => Err(method_not_allowed("GET, HEAD")),

@@ -45,6 +45,7 @@ pub(crate) enum Kind {
     NotAnAgent,
     NotFound,
     Taken,
+    TooManyTokens { retry_after: u32 },
     Unauthorized,
     UnknownAgent,
     UnknownRun,
@@ -77,6 +78,7 @@ impl Kind {
             Kind::NotAnAgent => (StatusCode::UNPROCESSABLE_ENTITY, "not-an-agent"),
             Kind::NotFound => (StatusCode::NOT_FOUND, "not-found"),
             Kind::Taken => (StatusCode::CONFLICT, "taken"),
+            Kind::TooManyTokens { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-tokens"),
             Kind::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
             Kind::UnknownAgent => (StatusCode::NOT_FOUND, "unknown-agent"),
             Kind::UnknownRun => (StatusCode::NOT_FOUND, "unknown-run"),
@@ -90,6 +92,7 @@ impl Kind {
         match self {
             Kind::Failure(Code::Busy | Code::MailboxFull | Code::Overloaded) => Some(1),
             Kind::Failure(Code::Draining) => Some(5),
+            Kind::TooManyTokens { retry_after } => Some(retry_after),
             _ => None,
         }
     }
@@ -265,6 +268,7 @@ mod tests {
             (Kind::NotAnAgent, 422),
             (Kind::NotFound, 404),
             (Kind::Taken, 409),
+            (Kind::TooManyTokens { retry_after: 9 }, 429),
             (Kind::Unauthorized, 401),
             (Kind::UnknownAgent, 404),
             (Kind::UnknownRun, 404),
@@ -295,6 +299,7 @@ mod tests {
         assert_eq!(headers(Kind::Failure(Code::Overloaded))[RETRY_AFTER], "1");
         assert_eq!(headers(Kind::Failure(Code::Draining))[RETRY_AFTER], "5");
         assert_eq!(headers(Kind::Failure(Code::Draining))[CONNECTION], "close");
+        assert_eq!(headers(Kind::TooManyTokens { retry_after: 9 })[RETRY_AFTER], "9");
         assert_eq!(headers(Kind::Unauthorized)[WWW_AUTHENTICATE], "Bearer");
         assert_eq!(headers(Kind::MethodNotAllowed { allow: "GET, HEAD" })[ALLOW], "GET, HEAD");
         assert!(!headers(Kind::Failure(Code::Failed)).contains_key(RETRY_AFTER));

@@ -1,7 +1,7 @@
 //! Who may ask the admin face: whoever has the token; or, where there is none, whoever is on this machine and no web page.
 //!
 //! Promises: a web page is refused whatever it sends, also where its name was made to lead here; a token is compared in a
-//! time that does not tell how much of it was right.
+//! time that does not tell how much of it was right; who sends wrong ones is told to slow down, see [`guesses`](super::guesses).
 
 use std::net::Ipv4Addr;
 use std::str::FromStr;
@@ -11,6 +11,7 @@ use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use http::request::Parts;
 use http::uri::Authority;
 
+use crate::admin::guesses::Guesses;
 use crate::problem::{Kind, Problem};
 
 /// What opens the admin face: 16 characters or more, of those that a header may hold.
@@ -56,23 +57,52 @@ impl Token {
     }
 }
 
-/// Whether this request may be answered.
-pub(crate) fn check(token: Option<&Token>, request: &Parts) -> Result<(), Problem> {
-    if is_of_a_page(&request.headers) {
-        let message = "this is no place for web pages; ask from a program, such as `rookery agents`";
-        return Err(Problem::new(Kind::CrossOrigin, message));
+/// Who stands before the admin face.
+pub(crate) struct Guard {
+    token: Option<Token>,
+    guesses: Guesses,
+}
+
+impl Guard {
+    /// Asks for this token, if there is one.
+    pub(crate) fn new(token: Option<Token>) -> Self {
+        Self { token, guesses: Guesses::default() }
     }
-    match token {
-        Some(token) if is_authorized(token, &request.headers) => Ok(()),
-        Some(_) => {
-            let message = "send the token that the host was started with: `Authorization: Bearer …`";
-            Err(Problem::new(Kind::Unauthorized, message))
+
+    /// Whether this request may be answered.
+    pub(crate) fn check(&self, request: &Parts) -> Result<(), Problem> {
+        if is_of_a_page(&request.headers) {
+            let message = "this is no place for web pages; ask from a program, such as `rookery agents`";
+            return Err(Problem::new(Kind::CrossOrigin, message));
         }
-        None if is_for_loopback(request) => Ok(()),
-        None => {
-            let message = "without a token only this machine's own names are answered to, such as `localhost`; ask for \
-                           one of them, or start the host with --admin-token";
-            Err(Problem::new(Kind::Misdirected, message))
+        match &self.token {
+            Some(token) if is_authorized(token, &request.headers) => Ok(()),
+            Some(_) => Err(self.unauthorized(&request.headers)),
+            None if is_for_loopback(request) => Ok(()),
+            None => {
+                let message = "without a token only this machine's own names are answered to, such as `localhost`; \
+                               ask for one of them, or start the host with --admin-token";
+                Err(Problem::new(Kind::Misdirected, message))
+            }
+        }
+    }
+
+    fn unauthorized(&self, headers: &HeaderMap) -> Problem {
+        // Who sends none has not heard of it, and guesses nothing.
+        let wait = if headers.contains_key(AUTHORIZATION) { self.guesses.wrong() } else { None };
+        match wait {
+            None => {
+                let message = "send the token that the host was started with: `Authorization: Bearer …`";
+                Problem::new(Kind::Unauthorized, message)
+            }
+            Some(wait) => {
+                let seconds = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
+                let message = format!(
+                    "too many wrong tokens were sent; send the one that the host was started with, which is \
+                     answered at any time, or come back in {seconds} s"
+                );
+                Problem::new(Kind::TooManyTokens { retry_after: seconds }, message)
+            }
         }
     }
 }
@@ -110,8 +140,11 @@ fn is_loopback(authority: &Authority) -> bool {
 #[cfg(test)]
 mod tests {
     use http::Request;
+    use http::header::RETRY_AFTER;
+    use tokio::time::advance;
 
     use super::*;
+    use crate::admin::guesses::{MOST, WINDOW};
 
     const TOKEN: &str = "0123456789abcdef";
 
@@ -120,8 +153,8 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let token = token.map(|token| token.parse().unwrap());
-        let refused = check(token.as_ref(), &request.body(()).unwrap().into_parts().0).err()?;
+        let guard = Guard::new(token.map(|token| token.parse().unwrap()));
+        let refused = guard.check(&request.body(()).unwrap().into_parts().0).err()?;
         Some(serde_json::to_value(refused).unwrap()["code"].as_str().unwrap().to_owned())
     }
 
@@ -173,6 +206,32 @@ mod tests {
         assert_eq!(refused, Some("unauthorized".into()), "on this machine too");
         let twice = [("authorization", &*right), ("authorization", "Bearer x")];
         assert_eq!(refusal(Some(TOKEN), "/", &twice), Some("unauthorized".into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_the_token_is_answered_however_many_guess_it() {
+        let guard = Guard::new(TOKEN.parse().ok());
+        let answered = |given: Option<&str>| {
+            let given = given.map(|given| format!("Bearer {given}"));
+            let request = given
+                .into_iter()
+                .fold(Request::get("/"), |request, given| request.header(AUTHORIZATION, given));
+            let refused = guard.check(&request.body(()).unwrap().into_parts().0).err().map(Problem::response);
+            refused.map_or((200, None), |refused| {
+                let wait = refused.headers().get(RETRY_AFTER).map(|wait| wait.to_str().unwrap().to_owned());
+                (refused.status().as_u16(), wait)
+            })
+        };
+        for _ in 0..MOST {
+            assert_eq!(answered(Some("0123456789abcdeF")), (401, None));
+        }
+        for _ in 0..1_000 {
+            assert_eq!(answered(Some("0123456789abcdeF")), (429, Some("60".into())));
+            assert_eq!(answered(Some(TOKEN)), (200, None));
+        }
+        assert_eq!(answered(None), (401, None), "who sends none guesses nothing");
+        advance(WINDOW).await;
+        assert_eq!(answered(Some("0123456789abcdeF")), (401, None));
     }
 
     #[test]

@@ -353,6 +353,21 @@ async fn nobody_is_answered_whom_the_guard_does_not_let_in() {
 }
 
 #[tokio::test]
+async fn whoever_guesses_the_token_is_told_to_come_back_and_whoever_has_it_is_answered() {
+    let face = Face::with(Some(TOKEN)).await;
+    let ask = async |token: &str| {
+        face.ask("GET /admin/agents", &format!("authorization: Bearer {token}\r\n"), "").await
+    };
+    for guess in 0..30 {
+        assert_eq!(ask(&format!("guess-{guess:016}")).await.status(), 401);
+    }
+    let refused = ask("guess-0000000000000030").await;
+    assert_eq!((refused.status(), refused.code().as_str()), (429, "too-many-tokens"));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(ask(TOKEN).await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_stop_lets_a_copy_that_is_on_its_way_arrive() {
     let face = Face::with(None).await;
     let text = "x".repeat(8 << 20);
