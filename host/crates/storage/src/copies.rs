@@ -72,8 +72,8 @@ impl Databases {
         if self.exists(agent) {
             return Err(FileError::Taken(agent.clone()));
         }
-        let folder = path.parent().unwrap_or(&self.folder);
-        let cleared = private(folder).and_then(|()| database::forget(&path)).and_then(|()| clear(&path));
+        let cleared =
+            private(names::folder(&path)).and_then(|()| database::forget(&path)).and_then(|()| clear(&path));
         cleared.map_err(|error| FileError::Io { path: path.clone(), error })?;
         Part::beside(&path)
     }
@@ -161,7 +161,7 @@ impl Part {
             // Renaming would replace what is there, so the name is taken first.
             fs::File::create_new(&self.whole)?;
             fs::rename(&self.path, &self.whole)?;
-            sync(self.whole.parent().unwrap_or(Path::new(".")))
+            sync(names::folder(&self.whole))
         };
         name().map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => taken(),

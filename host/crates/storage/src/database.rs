@@ -207,7 +207,7 @@ const SPARE_PAGES: i64 = 256;
 /// Makes the file of an agent that has none: whole, or not at all.
 pub(crate) fn create(path: &Path, agent: &AgentId, durability: Durability) -> Result<(), FileError> {
     let image = schema::image(agent).map_err(|error| failed(path, error))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = names::folder(path);
     let part = names::beside(path, ".part");
     let write = || -> io::Result<()> {
         private(folder)?;

@@ -65,8 +65,8 @@ impl Databases {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(failed(error)),
         }
-        if let (Durability::Full, Some(folder)) = (self.durability, path.parent()) {
-            sync(folder).map_err(failed)?;
+        if self.durability == Durability::Full {
+            sync(names::folder(&path)).map_err(failed)?;
         }
         Ok(true)
     }

@@ -23,6 +23,11 @@ pub(crate) fn companions(file: &Path) -> [PathBuf; 3] {
     ["-wal", "-shm", "-journal"].map(|ending| beside(file, ending))
 }
 
+/// The folder that a file is in. That of a name alone is the one that the host was started in, and not the empty path.
+pub(crate) fn folder(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// The path of a file whose name is this one's and then `ending`.
 pub(crate) fn beside(file: &Path, ending: &str) -> PathBuf {
     let mut path = file.as_os_str().to_owned();
@@ -93,6 +98,15 @@ mod tests {
             assert_eq!(seen.entry(file).or_insert_with(|| name.clone()), &name);
         }
         assert!(seen.len() > 5_000);
+    }
+
+    #[test]
+    fn a_file_is_in_a_folder_also_where_its_path_names_none() {
+        for (file, expected) in
+            [("a.db", "."), ("./a.db", "."), ("b/a.db", "b"), ("/a.db", "/"), ("/b/a.db", "/b")]
+        {
+            assert_eq!(folder(Path::new(file)), Path::new(expected), "{file}");
+        }
     }
 
     #[test]

@@ -57,6 +57,20 @@ fn an_agent_can_be_taken_out_and_brought_in_under_another_name() {
 }
 
 #[test]
+fn an_agent_can_be_taken_out_to_a_file_that_is_named_without_its_folder() {
+    let house = House::new();
+    keep(&house, "alice", "a", b"1");
+    // It is where the tests are run, and goes with this.
+    let name = format!("taken-out-{}.db", std::process::id());
+    let out = tempfile::TempPath::try_from_path(&name).unwrap();
+    house.databases.export(&agent("alice"), Path::new(&name)).unwrap();
+    house.databases.import(&agent("bob"), Path::new(&name)).unwrap();
+    assert_eq!(get(&house, "bob", "a"), Some(b"1".into()));
+    assert!(!Path::new(&format!("{name}.part")).exists());
+    drop(out);
+}
+
+#[test]
 fn a_copy_is_of_one_moment_while_the_agent_goes_on_writing() {
     let house = House::new();
     let mut storage = house.agent("alice");
