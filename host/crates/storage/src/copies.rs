@@ -12,7 +12,7 @@ use rookery_core::AgentId;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::database::{self, failed, private, private_file, sync};
+use crate::database::{self, failed, first_file, private_file, sync};
 use crate::databases::Databases;
 use crate::error::FileError;
 use crate::{names, schema};
@@ -66,16 +66,17 @@ impl Databases {
         self.index(to)
     }
 
-    /// Where something for an agent can be written that has nothing yet.
+    /// Where something for an agent can be written that has nothing yet: an empty file.
     fn place(&self, agent: &AgentId) -> Result<Part, FileError> {
         let path = self.file(agent);
         if self.exists(agent) {
             return Err(FileError::Taken(agent.clone()));
         }
-        let cleared =
-            private(names::folder(&path)).and_then(|()| database::forget(&path)).and_then(|()| clear(&path));
-        cleared.map_err(|error| FileError::Io { path: path.clone(), error })?;
-        Part::beside(&path)
+        let failed = |error| FileError::Io { path: path.clone(), error };
+        database::forget(&path).and_then(|()| clear(&path)).map_err(failed)?;
+        let part = Part::beside(&path)?;
+        first_file(&part.path).map_err(failed)?;
+        Ok(part)
     }
 
     fn copy(&self, agent: &AgentId, part: &Part) -> Result<(), FileError> {

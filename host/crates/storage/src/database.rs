@@ -210,9 +210,8 @@ pub(crate) fn create(path: &Path, agent: &AgentId, durability: Durability) -> Re
     let folder = names::folder(path);
     let part = names::beside(path, ".part");
     let write = || -> io::Result<()> {
-        private(folder)?;
         forget(path)?;
-        let mut file = private_file(&part)?;
+        let mut file = first_file(&part)?;
         file.write_all(&image)?;
         if durability == Durability::Full {
             file.sync_all()?;
@@ -247,6 +246,33 @@ pub(crate) fn private(folder: &Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder)
+}
+
+/// An empty file that nobody else can look into, and its folder where there is none. From now on the folder stays.
+pub(crate) fn first_file(path: &Path) -> io::Result<File> {
+    let mut tries = 0;
+    loop {
+        let made = private(names::folder(path)).and_then(|()| private_file(path));
+        let gone = |kind| matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists);
+        match made {
+            // The last agent in it was removed, and the folder with it, just when it was found to be there or after.
+            Err(error) if gone(error.kind()) && tries < REMOVED => tries += 1,
+            made => return made,
+        }
+    }
+}
+
+/// So many agents of a plugin are not removed, each as the last one, while a single file is made.
+const REMOVED: usize = 100;
+
+/// Removes a folder that nothing is in. The system does both at once, so that no file is lost that is just being made.
+pub(crate) fn remove_empty(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir(folder) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => {
+            Err(error)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// An empty file that nobody else can look into.

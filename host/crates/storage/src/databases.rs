@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rookery_core::{AgentId, Durability};
 
-use crate::database::{private, sync};
+use crate::database::{private, remove_empty, sync};
 use crate::error::FileError;
 use crate::index::Index;
 use crate::names;
@@ -46,7 +46,8 @@ impl Databases {
         fs::metadata(self.file(agent)).is_ok_and(|file| file.len() > 0)
     }
 
-    /// Removes everything that the agent keeps; says whether there was something. The agent must not be in use.
+    /// Removes everything that the agent keeps, and its plugin's folder with the last agent in it; says whether there was
+    /// something. The agent must not be in use; others of its plugin may come to be meanwhile.
     ///
     /// # Errors
     ///
@@ -67,6 +68,9 @@ impl Databases {
         }
         if self.durability == Durability::Full {
             sync(names::folder(&path)).map_err(failed)?;
+        }
+        if let Err(error) = remove_empty(names::folder(&path)) {
+            tracing::warn!(%agent, "the folder that its file was in may be empty, and cannot be removed: {error}");
         }
         Ok(true)
     }

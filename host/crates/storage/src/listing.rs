@@ -58,7 +58,7 @@ impl Databases {
             if plugin.is_some_and(|plugin| plugin != &found) || !entry.is_dir() {
                 return Ok(());
             }
-            each(entry, |file, name| {
+            each_if_there(entry, |file, name| {
                 let agent = names::agent(&found, name);
                 let Some(agent) = agent.filter(|agent| after.is_none_or(|after| agent > after)) else {
                     return Ok(());
@@ -82,6 +82,17 @@ fn each(folder: &Path, mut see: impl FnMut(&Path, &str) -> Result<(), FileError>
         }
     }
     Ok(())
+}
+
+/// A plugin's folder may have gone with its last agent just now.
+fn each_if_there(
+    folder: &Path,
+    see: impl FnMut(&Path, &str) -> Result<(), FileError>,
+) -> Result<(), FileError> {
+    match each(folder, see) {
+        Err(FileError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        seen => seen,
+    }
 }
 
 /// None where it is something else, or is gone by now.
@@ -123,21 +134,28 @@ fn is_ours(file: &Path) -> io::Result<bool> {
     Ok(header.starts_with(b"SQLite format 3\0") && i64::from(application) == schema::APPLICATION)
 }
 
-#[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-    use std::path::Path;
-
+    use super::*;
     use crate::tests::{House, agent};
 
     /// How many locks there are on a file, which only Linux says.
+    #[cfg(target_os = "linux")]
     fn locks(path: &Path) -> usize {
-        let inode = format!(":{} ", std::fs::metadata(path).unwrap().ino());
+        let inode = format!(":{} ", std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap()));
         let locks = std::fs::read_to_string("/proc/locks").unwrap();
         locks.lines().filter(|line| line.contains(&inode)).count()
     }
 
+    #[test]
+    fn a_folder_that_has_just_gone_has_nothing_in_it() {
+        let house = House::new();
+        let gone = house.folder.path().join("gone");
+        assert!(each_if_there(&gone, |_, _| panic!("there is nothing")).is_ok());
+        assert!(each(&gone, |_, _| Ok(())).is_err(), "but that of all agents is there");
+    }
+
+    #[cfg(target_os = "linux")]
     #[test]
     fn who_looks_at_a_file_that_is_in_use_takes_no_lock_away() {
         let house = House::new();

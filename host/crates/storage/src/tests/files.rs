@@ -131,6 +131,56 @@ fn a_fork_begins_where_the_first_one_was_and_goes_its_own_way() {
 }
 
 #[test]
+fn the_folder_of_a_plugin_goes_with_its_last_agent_and_with_no_other() {
+    let house = House::new();
+    keep(&house, "alice", "a", b"1");
+    keep(&house, "bob", "b", b"2");
+    keep(&house, "notes/alice", "a", b"1");
+    let agents = house.folder.path().join("agents");
+    assert!(house.databases.remove(&agent("alice")).unwrap());
+    assert_eq!(files(&agents.join("chat")), ["bob.db"]);
+    // What is nobody's file is not removed with those that are.
+    std::fs::write(agents.join("notes/README"), "mine").unwrap();
+    assert!(house.databases.remove(&agent("notes/alice")).unwrap());
+    assert_eq!(files(&agents.join("notes")), ["README"]);
+    assert!(house.databases.remove(&agent("bob")).unwrap());
+    assert!(!agents.join("chat").exists());
+}
+
+#[test]
+fn an_agent_comes_to_be_whatever_is_removed_at_that_moment() {
+    const ROUNDS: usize = 300;
+    let house = House::new();
+    let copy = house.folder.path().join("copy.db");
+    keep(&house, "notes/carol", "a", b"1");
+    house.databases.export(&agent("notes/carol"), &copy).unwrap();
+    // Each of them is the last one again and again, while another one comes to be.
+    std::thread::scope(|scope| {
+        for name in ["alice", "bob"] {
+            scope.spawn(|| {
+                for _ in 0..ROUNDS {
+                    keep(&house, name, "a", b"1");
+                    assert!(house.databases.remove(&agent(name)).unwrap());
+                }
+            });
+        }
+        scope.spawn(|| {
+            for _ in 0..ROUNDS / 10 {
+                house.databases.import(&agent("carol"), &copy).unwrap();
+                assert_eq!(get(&house, "carol", "a"), Some(b"1".into()));
+                assert!(house.databases.remove(&agent("carol")).unwrap());
+            }
+        });
+        scope.spawn(|| {
+            for _ in 0..10 * ROUNDS {
+                house.databases.list(None, None, 10).unwrap();
+            }
+        });
+    });
+    assert!(!house.folder.path().join("agents/chat").exists());
+}
+
+#[test]
 fn what_is_removed_is_gone_and_the_name_is_free() {
     let house = House::new();
     let mut storage = house.agent("alice");
@@ -140,7 +190,7 @@ fn what_is_removed_is_gone_and_the_name_is_free() {
     std::mem::forget(storage);
     assert!(files(&house.folder.path().join("agents/chat")).len() > 1);
     assert!(house.databases.remove(&agent("alice")).unwrap());
-    assert_eq!(files(&house.folder.path().join("agents/chat")), Vec::<String>::new());
+    assert!(!house.folder.path().join("agents/chat").exists());
     assert!(!house.databases.remove(&agent("alice")).unwrap());
     assert!(!house.databases.remove(&agent("never/there")).unwrap());
     assert_eq!(get(&house, "alice", "a"), None);
