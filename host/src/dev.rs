@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use rookery_builder::{Builder, Project, Settings};
 
+use crate::command::Hint;
 use crate::terminal::Terminal;
 
 /// Builds everything in `folder` and returns the folder of components. Blocks.
@@ -15,7 +16,7 @@ pub(crate) fn build(folder: &Path, terminal: &Arc<Terminal>) -> anyhow::Result<P
     let environment: rookery_builder::Environment = std::env::vars_os().collect();
     let folder =
         folder.canonicalize().with_context(|| format!("the folder `{}` cannot be read", folder.display()))?;
-    let projects = Project::all_in(&folder)?;
+    let projects = Project::all_in(&folder).map_err(unbuilt)?;
     let target_dir = folder.join("target");
     let settings = Settings {
         out: target_dir.join("plugins"),
@@ -29,7 +30,7 @@ pub(crate) fn build(folder: &Path, terminal: &Arc<Terminal>) -> anyhow::Result<P
 
     let mut built = BTreeSet::new();
     for project in &projects {
-        for component in builder.build(project)? {
+        for component in builder.build(project).map_err(unbuilt)? {
             built.insert(OsString::from(component.plugin));
         }
     }
@@ -37,6 +38,13 @@ pub(crate) fn build(folder: &Path, terminal: &Arc<Terminal>) -> anyhow::Result<P
     forget_others(&out, &built)
         .with_context(|| format!("old plugins in `{}` cannot be removed", out.display()))?;
     Ok(out)
+}
+
+fn unbuilt(error: rookery_builder::Error) -> anyhow::Error {
+    match error.hint() {
+        Some(hint) => anyhow::Error::new(error).context(Hint::new(hint)),
+        None => error.into(),
+    }
 }
 
 /// Removes plugins whose projects are gone: the folder is dev's own, and what is in it is served.

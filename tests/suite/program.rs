@@ -292,3 +292,26 @@ async fn dev_builds_the_examples_and_serves_them_with_the_practice_model() {
         assert!(stderr.contains(&format!("loaded {name}")), "{stderr}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_does_not_have_one_project_replace_what_another_of_the_same_name_made() {
+    let folder = tempfile::tempdir().unwrap();
+    for project in ["first", "second"] {
+        let project = folder.path().join(project);
+        std::fs::create_dir_all(project.join("src")).unwrap();
+        let manifest =
+            "[package]\nname = \"twin\"\nedition = \"2024\"\n[lib]\ncrate-type = [\"cdylib\"]\n[workspace]\n";
+        std::fs::write(project.join("Cargo.toml"), manifest).unwrap();
+        std::fs::write(project.join("src/lib.rs"), "").unwrap();
+    }
+    let path = folder.path().canonicalize().unwrap();
+    let (status, stderr) = Program::start(&["dev", path.to_str().unwrap()]).end().await;
+    assert_eq!(status.code(), Some(1), "{stderr}");
+    let (first, second) = (path.join("first"), path.join("second"));
+    let error = format!(
+        "error: plugin `twin` is made by two packages, in `{}` and in `{}`",
+        first.display(),
+        second.display()
+    );
+    assert!(stderr.contains(&error) && stderr.contains("hint: give one of them another `name`"), "{stderr}");
+}

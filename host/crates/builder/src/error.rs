@@ -31,6 +31,18 @@ pub enum Error {
         /// The project's name.
         project: String,
     },
+    /// Two packages are called the same, and so would be what they make.
+    #[error(
+        "plugin `{plugin}` is made by two packages, in `{}` and in `{}`", .first.display(), .second.display()
+    )]
+    SameName {
+        /// What both are called.
+        plugin: String,
+        /// The folder of the one that was built first.
+        first: PathBuf,
+        /// The folder of the other one.
+        second: PathBuf,
+    },
     /// No way of getting the target worked.
     #[error("the {TARGET} target of Rust {release} is missing, and no way to get it worked:{}", list(.tried))]
     NoTarget {
@@ -92,6 +104,10 @@ impl Error {
             Self::NoComponent { .. } => {
                 Some("set `crate-type = [\"cdylib\"]` in [lib] of its Cargo.toml".into())
             }
+            Self::SameName { .. } => Some(
+                "give one of them another `name` in [package] of its Cargo.toml, and its sidecar with it"
+                    .into(),
+            ),
             Self::NoTarget { release, .. } => Some(format!(
                 "run `rustup target add {TARGET}`; or, on Debian without rustup, have `rust-src` {release} and \
                  `wasi-libc` installed or within reach of apt, and std is built from them"

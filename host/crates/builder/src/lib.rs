@@ -32,6 +32,7 @@ mod component;
 mod debian;
 mod environment;
 mod error;
+mod makers;
 mod project;
 mod step;
 mod sysroot;
@@ -48,6 +49,8 @@ pub use error::Error;
 pub use project::Project;
 pub use step::Step;
 pub use target::Target;
+
+use makers::Makers;
 
 /// What guests are compiled for.
 pub const TARGET: &str = "wasm32-wasip2";
@@ -76,12 +79,13 @@ pub struct Builder {
     /// Where the target of each project's toolchain comes from, so that rebuilding after each change of a source
     /// file does not ask rustc again.
     targets: Mutex<HashMap<PathBuf, Target>>,
+    makers: Makers,
 }
 
 impl Builder {
     /// A builder that tells `report` what it is doing. Nothing is run or written yet.
     pub fn new(settings: Settings, report: impl Fn(Step) + Send + Sync + 'static) -> Self {
-        Self { settings, report: Box::new(report), targets: Mutex::default() }
+        Self { settings, report: Box::new(report), targets: Mutex::default(), makers: Makers::default() }
     }
 
     /// Builds `project` in release and copies each component, with its sidecar, to the `out` folder.
@@ -89,10 +93,15 @@ impl Builder {
     /// A project that is the root of a cargo workspace is built whole by one cargo; a member is built alone.
     /// A component is called after its package (`chat` makes `chat.wasm`), and the sidecar is `chat.toml` in that
     /// package's folder. An out folder's `chat.toml` whose original is gone is removed.
+    ///
+    /// # Errors
+    ///
+    /// Any of [`Error`]. Where it is [`Error::SameName`] the `out` folder is as it was.
     pub fn build(&self, project: &Project) -> Result<Vec<Component>, Error> {
         let target = self.target(project)?;
         (self.report)(Step::Building { project: project.name() });
         let artifacts = cargo::build(project, &target, &self.settings, &self.report)?;
+        self.makers.make(&artifacts)?;
         let components = component::deliver(&artifacts, &self.settings.out)?;
         for component in &components {
             (self.report)(Step::Built { component: component.clone() });

@@ -86,6 +86,32 @@ fn a_workspace_becomes_components_called_after_its_packages() {
 }
 
 #[test]
+fn of_two_projects_that_make_the_same_plugin_the_second_is_an_error_and_replaces_nothing() {
+    let alone = manifest("chat") + "[workspace]\n";
+    let bench = Bench::new(&[
+        ("one/Cargo.toml", &alone),
+        ("one/src/lib.rs", LIBRARY),
+        ("one/chat.toml", "# of the first"),
+        ("two/Cargo.toml", &alone),
+        ("two/src/lib.rs", LIBRARY),
+        ("two/chat.toml", "# of the second"),
+    ]);
+    let projects = Project::all_in(&bench.folder.path().join("guests")).unwrap();
+    let [one, two] = &projects[..] else { panic!("{projects:?}") };
+    bench.builder.build(one).unwrap();
+    let error = bench.builder.build(two).unwrap_err();
+    let (first, second) = (one.folder().display(), two.folder().display());
+    assert_eq!(
+        error.to_string(),
+        format!("plugin `chat` is made by two packages, in `{first}` and in `{second}`")
+    );
+    assert!(error.hint().unwrap().contains("another `name`"));
+    let sidecar = fs::read_to_string(bench.folder.path().join("out/chat.toml")).unwrap();
+    assert_eq!(sidecar, "# of the first");
+    bench.builder.build(one).unwrap();
+}
+
+#[test]
 fn a_member_of_a_workspace_is_built_alone() {
     let bench = Bench::new(&[
         ("Cargo.toml", "[workspace]\nmembers = [\"chat\", \"broken\"]\nresolver = \"3\"\n"),
