@@ -1,7 +1,7 @@
 //! Agents as things that are kept, of a host that serves them: what the admin face asks.
 //!
 //! Promises: an agent is removed, filled or forked into only while it is held and its file reserved, so never
-//! beside its instance, nor beside the clock that looks for its alarms; what was begun
+//! beside its instance, nor beside the clock that looks for its alarms or has one ring; what was begun
 //! is brought to its end, whoever leaves; an agent is copied while it lives.
 //! Bounded by: [`COPIES`] at a time.
 //! Costs: removing waits until no agent is being copied. A copy lets go of its file last if the agent went meanwhile, and

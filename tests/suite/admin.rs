@@ -216,6 +216,24 @@ async fn alarms_go_where_their_agent_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_that_rings_ends_with_its_agent_and_is_nothing_to_the_next_of_that_name() {
+    let host = host().await;
+    let (client, admin) = (host.client(), host.admin());
+    client.text("keeper/alice", "alarm tea 1 say begun|spin 600000").await;
+    let running = "/runs?agent=keeper/alice&state=running";
+    while client.get(running).await.json()["runs"] == json!([]) {
+        tokio::task::yield_now().await;
+    }
+    let gone = admin.send(Method::DELETE, "/admin/agents/keeper/alice", &[], "").await;
+    assert_eq!(gone.status, StatusCode::OK, "it does not wait for an alarm that rings on");
+    assert_eq!(
+        client.text("keeper/alice", "get rang-tea; alarm tea 600000; alarms").await,
+        "none\nset\ntea 0",
+        "neither its attempts nor how they ended"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_keeps_nothing_has_runs_that_can_be_removed() {
     let host = TestHost::builder().plugin("echo", "").admin(None).start().await;
     let (client, admin) = (host.client(), host.admin());

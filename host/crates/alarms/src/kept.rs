@@ -30,6 +30,9 @@ pub struct Begun {
     pub next: Option<u64>,
 }
 
+/// An agent that is neither removed, nor its file taken for another agent's of its name, until this is dropped.
+pub type Stays = Box<dyn Send + Sync>;
+
 /// What keeps alarms. [`Progress`](crate::Progress) says what to do with each of them.
 ///
 /// **Who tells whom.** After an agent's transaction that set alarms is committed, [`Clock::due`](crate::Clock::due) is told
@@ -48,6 +51,11 @@ pub trait Kept: Send + Sync {
         after: Option<AgentId>,
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<(AgentId, u64)>, KeptError>>;
+
+    /// Has the agent stay. The clock has it from before it begins a ring until that is settled, so that neither the run nor
+    /// how it ended reaches another agent: one of the same name that is made when this one was removed. Waits while it is
+    /// being removed; who removes it has its runs cancelled first, so that no ring keeps them waiting.
+    fn stays<'a>(&'a self, agent: &'a AgentId) -> BoxFuture<'a, Stays>;
 
     /// Begins the ring that has waited longest, of those of this agent that are not ringing: their `rings` is not after
     /// `now`. It is on disk with its attempt counted when this resolves. `version` says which setting of the name it was; no

@@ -25,7 +25,7 @@ pub use book::{LOOK_AGAIN, Limits};
 pub use clock::{Clock, WallClock, Works, system_clock};
 pub use cron::{Cron, HORIZON_YEARS, LONGEST_EXPRESSION};
 pub use invalid::Invalid;
-pub use kept::{Begun, Kept, KeptError, Moment};
+pub use kept::{Begun, Kept, KeptError, Moment, Stays};
 pub use progress::{Missed, Progress, Settled, Verdict};
 pub use retry::ATTEMPTS;
 pub use ringer::{Ringer, Ringing, Rung};

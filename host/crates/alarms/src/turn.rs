@@ -1,6 +1,7 @@
 //! An agent's turn: a look for what it has to ring, and that ring from its run to its being settled.
 //!
-//! Promise: whatever happens, the turn's place is given back, and nothing is taken to be ringing that is not.
+//! Promises: whatever happens, the turn's place is given back, and nothing is taken to be ringing that is not; what begins with
+//! one agent does not end with another that came to bear its name.
 
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ impl Turn {
 
     /// Takes the turn, beside what rings of the agent already.
     pub(crate) async fn take(mut self, kept: Arc<dyn Kept>, ringer: Arc<dyn Ringer>, ringing: Vec<String>) {
+        let _stays = kept.stays(&self.agent).await;
         let moment = self.moment(ringing);
         let now = moment.now;
         match kept.begin(&self.agent, moment).await {

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use rookery_alarms::{Begun, Kept, KeptError, Moment, Ringing, Rung};
+use rookery_alarms::{Begun, Kept, KeptError, Moment, Ringing, Rung, Stays};
 use rookery_core::AgentId;
 use rookery_storage::{Storage, StorageError};
 use tokio::task::spawn_blocking;
@@ -35,6 +35,11 @@ impl Kept for Alarms {
             .boxed()
     }
 
+    fn stays<'a>(&'a self, agent: &'a AgentId) -> BoxFuture<'a, Stays> {
+        // Whose file is in use, nobody reserves it.
+        async { Box::new(self.0.of(agent).await) as Stays }.boxed()
+    }
+
     fn begin<'a>(&'a self, agent: &'a AgentId, moment: Moment) -> BoxFuture<'a, Result<Begun, KeptError>> {
         self.with(agent, move |storage| storage.begin_ring(&moment)).boxed()
     }
@@ -53,4 +58,57 @@ impl Kept for Alarms {
 
 fn unreadable(error: StorageError) -> KeptError {
     KeptError(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use rookery_alarms::{Missed, Timing};
+    use rookery_core::Durability;
+    use rookery_storage::{Alarm, Databases};
+
+    use super::*;
+
+    fn alarm(payload: &str) -> Alarm {
+        let (name, timing) = ("tea".into(), Timing::At(1_000));
+        Alarm { name, timing, payload: payload.into(), missed: Missed::RingOnce }
+    }
+
+    #[tokio::test]
+    async fn an_agent_is_not_removed_between_the_beginning_of_a_ring_and_its_settling() {
+        let folder = tempfile::tempdir().unwrap();
+        let gates = Gates::new(Databases::open(folder.path().join("agents"), Durability::Normal).unwrap());
+        let alice = AgentId { plugin: "p".parse().unwrap(), name: "alice".parse().unwrap() };
+        let set = |payload: &str| {
+            let mut storage = gates.databases().agent(&alice, 1 << 30);
+            storage.set_alarm(alarm(payload), 0).unwrap();
+            storage.commit().unwrap();
+            storage.close().unwrap();
+        };
+        set("of the first");
+        let alarms = Alarms(gates.clone());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().try_into().unwrap();
+        let moment = || Moment { now, up_since: 0, ringing: Vec::new() };
+
+        let stays = alarms.stays(&alice).await;
+        let ringing = alarms.begin(&alice, moment()).await.unwrap().ringing.expect("it is due");
+        let replacing = async {
+            let _reserved = gates.reserve(&alice).await;
+            gates.databases().remove(&alice).unwrap();
+            // The same name, version, time and attempt: nothing tells it from the one before.
+            set("of the second");
+            let file = gates.databases().agent(&alice, 1 << 30).begin_ring(&moment()).unwrap();
+            assert_eq!(file.ringing.unwrap().attempt, ringing.attempt);
+        };
+        let ending = async {
+            tokio::task::yield_now().await;
+            assert_eq!(alarms.settle(&alice, &ringing, &Rung::Done, moment()).await, Ok(None));
+            drop(stays);
+        };
+        tokio::join!(biased; replacing, ending);
+        let mut second = gates.databases().agent(&alice, 1 << 30);
+        let left = second.alarms(None, 10).unwrap();
+        assert_eq!(left.iter().map(|left| &*left.alarm.payload).collect::<Vec<_>>(), ["of the second"]);
+    }
 }

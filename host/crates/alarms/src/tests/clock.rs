@@ -208,3 +208,23 @@ async fn a_clock_that_nobody_holds_stops() {
     sleep(seconds(10)).await;
     assert!(world.rings().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_stays_while_its_alarm_rings_and_no_longer() {
+    let world = World::new();
+    let host = world.start();
+    world.disk().takes = seconds(2);
+    world.script(|_, _| run(10, Rung::Done));
+    host.set("alice", "tea", after(10));
+    let staying = || host.up.staying.lock().unwrap().contains_key(&agent("alice"));
+    sleep(seconds(9)).await;
+    assert!(!staying(), "it is not due");
+    // It begins for 2 s, rings for 10 and is settled for 2; the halves of seconds are for nothing to coincide.
+    sleep(Duration::from_millis(1_500)).await;
+    for second in 0..13 {
+        assert!(staying(), "{second}");
+        sleep(seconds(1)).await;
+    }
+    sleep(seconds(1)).await;
+    assert!(!staying(), "it is settled");
+}

@@ -12,8 +12,8 @@ use rookery_core::AgentId;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    Begun, Clock, Kept, KeptError, Limits, Missed, Moment, Progress, Ringer, Ringing, Rung, Settled, Timing,
-    Verdict, WallClock,
+    Begun, Clock, Kept, KeptError, Limits, Missed, Moment, Progress, Ringer, Ringing, Rung, Settled, Stays,
+    Timing, Verdict, WallClock,
 };
 
 /// When the tests begin, in milliseconds after 1970.
@@ -87,6 +87,8 @@ pub(super) struct Up {
     crashed: AtomicBool,
     limits: Limits,
     ringing: Mutex<BTreeSet<(AgentId, String)>>,
+    /// By how many turns each agent stays.
+    pub(super) staying: Arc<Mutex<BTreeMap<AgentId, usize>>>,
     pub(super) most: AtomicUsize,
 }
 
@@ -123,6 +125,7 @@ impl World {
             crashed: AtomicBool::new(false),
             limits,
             ringing: Mutex::default(),
+            staying: Arc::default(),
             most: AtomicUsize::new(0),
         });
         works.start(up.clone(), up.clone());
@@ -210,6 +213,7 @@ impl Up {
 
     async fn run(&self, agent: &AgentId, ringing: Ringing) -> Rung {
         self.wait(Duration::ZERO).await;
+        self.assert_stays(agent);
         let run = (self.world.script.lock().unwrap_or_else(PoisonError::into_inner))(agent, &ringing);
         if let Rung::Refused(_) = run.ends {
             return run.ends;
@@ -223,6 +227,10 @@ impl Up {
         self.wait(run.takes).await;
         self.ringing.lock().unwrap().remove(&key);
         run.ends
+    }
+
+    fn assert_stays(&self, agent: &AgentId) {
+        assert!(self.staying.lock().unwrap().contains_key(agent), "{agent} may be another one by now");
     }
 
     fn count(&self, agent: &AgentId) {
@@ -252,8 +260,15 @@ impl Kept for Up {
         .boxed()
     }
 
+    fn stays<'a>(&'a self, agent: &'a AgentId) -> BoxFuture<'a, Stays> {
+        *self.staying.lock().unwrap().entry(agent.clone()).or_default() += 1;
+        let stays = Staying { agent: agent.clone(), all: self.staying.clone() };
+        async { Box::new(stays) as Stays }.boxed()
+    }
+
     fn begin<'a>(&'a self, agent: &'a AgentId, moment: Moment) -> BoxFuture<'a, Result<Begun, KeptError>> {
         self.io(move |disk| {
+            self.assert_stays(agent);
             disk.begins += 1;
             disk.readable(agent)?;
             let alarms = disk.alarms.entry(agent.clone()).or_default();
@@ -270,6 +285,7 @@ impl Kept for Up {
         moment: Moment,
     ) -> BoxFuture<'a, Result<Option<u64>, KeptError>> {
         self.io(move |disk| {
+            self.assert_stays(agent);
             disk.settles += 1;
             disk.readable(agent)?;
             if let Some(left) = disk.unsettled.checked_sub(1) {
@@ -289,6 +305,24 @@ impl Kept for Up {
             Ok(first(alarms, &moment.ringing))
         })
         .boxed()
+    }
+}
+
+struct Staying {
+    agent: AgentId,
+    all: Arc<Mutex<BTreeMap<AgentId, usize>>>,
+}
+
+impl Drop for Staying {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = all.get_mut(&self.agent).map(|count| {
+            *count -= 1;
+            *count
+        });
+        if left == Some(0) {
+            all.remove(&self.agent);
+        }
     }
 }
 
