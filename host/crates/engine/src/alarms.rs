@@ -62,7 +62,7 @@ fn unreadable(error: StorageError) -> KeptError {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{SystemTime, UNIX_EPOCH};
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
     use rookery_alarms::{Missed, Timing};
     use rookery_core::Durability;
@@ -78,7 +78,8 @@ mod tests {
     #[tokio::test]
     async fn an_agent_is_not_removed_between_the_beginning_of_a_ring_and_its_settling() {
         let folder = tempfile::tempdir().unwrap();
-        let gates = Gates::new(Databases::open(folder.path().join("agents"), Durability::Normal).unwrap());
+        let databases = Databases::open(folder.path().join("agents"), Durability::Normal).unwrap();
+        let gates = Gates::new(databases, Duration::from_secs(10));
         let alice = AgentId { plugin: "p".parse().unwrap(), name: "alice".parse().unwrap() };
         let set = |payload: &str| {
             let mut storage = gates.databases().agent(&alice, 1 << 30);
