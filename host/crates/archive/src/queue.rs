@@ -69,10 +69,26 @@ struct State {
     /// No handle is left, so nobody will enter a source any more.
     abandoned: bool,
     forgets: VecDeque<Forget>,
+    /// How the writer sleeps, if it does.
+    sleep: Option<Sleep>,
     /// What was written since the last step of forgetting: who forgets and who writes take turns.
     wrote: bool,
     sweeps_asked: u64,
     sweeps_done: u64,
+}
+
+/// Until when the writer sleeps, and what it was told of when to write; see [`Queue::next`].
+struct Sleep {
+    until: Instant,
+    gathered: Instant,
+    together: Instant,
+}
+
+impl State {
+    /// When what is here may be written.
+    fn due(&self, gathered: Instant, together: Instant) -> Instant {
+        if self.hurried { gathered.min(together) } else { gathered }
+    }
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -88,10 +104,7 @@ impl Queue {
     pub(crate) fn enter(&self, source: Arc<dyn Source>) {
         let mut state = self.lock();
         state.sources.push(source);
-        // The writer knows of the ones before, and waking it again costs a system call.
-        if state.sources.len() == 1 {
-            self.work.notify_one();
-        }
+        self.wake(&mut state);
     }
 
     /// Somebody waits for what was entered.
@@ -99,6 +112,16 @@ impl Queue {
         let mut state = self.lock();
         // Where it is not here any more it is being written.
         if !state.sources.is_empty() && !std::mem::replace(&mut state.hurried, true) {
+            self.wake(&mut state);
+        }
+    }
+
+    /// Wakes the writer, once, if it would sleep past what there is to write. One that is at work looks by itself, and waking
+    /// costs a system call.
+    fn wake(&self, state: &mut State) {
+        let oversleeps = |sleep: &Sleep| sleep.until > state.due(sleep.gathered, sleep.together);
+        if state.phase == Phase::Closed || state.sleep.as_ref().is_some_and(oversleeps) {
+            state.sleep = None;
             self.work.notify_one();
         }
     }
@@ -152,7 +175,7 @@ impl Queue {
             if now >= sweep + OVERDUE {
                 return Next::Sweep;
             }
-            let write = if state.hurried { gathered.min(together) } else { gathered };
+            let write = state.due(gathered, together);
             let due = now >= write || state.phase != Phase::Open;
             if (state.wrote || !due || state.sources.is_empty())
                 && let Some(forget) = state.forgets.pop_front()
@@ -170,7 +193,8 @@ impl Queue {
                 if now >= sweep {
                     return Next::Sweep;
                 }
-                sweep
+                // Who comes before the next moment at which something may be written need not wake the writer for it.
+                [together, gathered].into_iter().filter(|moment| *moment > now).fold(sweep, Instant::min)
             } else {
                 if due {
                     state.hurried = false;
@@ -180,8 +204,16 @@ impl Queue {
                 write
             };
             let wait = until.saturating_duration_since(now);
+            state.sleep = Some(Sleep { until, gathered, together });
             state = self.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            state.sleep = None;
         }
+    }
+
+    /// Whether the writer sleeps.
+    #[cfg(test)]
+    pub(crate) fn sleeps(&self) -> bool {
+        self.lock().sleep.is_some()
     }
 
     /// Everything is removed that there was to remove when this was asked for.

@@ -35,3 +35,29 @@ fn where_many_wait_each_of_them_waits_for_the_others() {
     let now = Instant::now();
     assert!(writes(&queue.next(now, now + FAR, now + FAR)));
 }
+
+#[test]
+fn a_writer_that_sleeps_is_woken_by_the_first_who_comes_and_by_the_first_who_waits() {
+    let queue = Arc::new(Queue::default());
+    // Each sleeps far longer than the test waits, unless it is woken.
+    for (gathered, hurries) in [(Duration::ZERO, false), (FAR, true)] {
+        let (told, hears) = std::sync::mpsc::channel();
+        let writer = std::thread::spawn({
+            let queue = queue.clone();
+            move || {
+                let now = Instant::now();
+                // Gathered or not, it does not write what is not there.
+                told.send(writes(&queue.next(now + gathered, now, now + FAR))).unwrap();
+            }
+        });
+        while !queue.sleeps() {
+            std::thread::yield_now();
+        }
+        queue.enter(Tape::new("chat/alice"));
+        if hurries {
+            queue.hurry();
+        }
+        assert_eq!(hears.recv_timeout(Duration::from_secs(30)), Ok(true));
+        writer.join().unwrap();
+    }
+}
