@@ -30,7 +30,8 @@ impl Source for Kept {
         if state.started.is_some() && !std::mem::replace(&mut archived.took_start, true) {
             batch.started = state.started;
         }
-        batch.events = state.kept.iter().filter(|event| event.id > archived.taken).cloned().collect();
+        let new = usize::try_from(state.next - 1 - archived.taken).unwrap_or(usize::MAX);
+        batch.events = state.kept.range(state.kept.len().saturating_sub(new)..).cloned().collect();
         archived.taken = state.next - 1;
         batch.ended = state.ended.filter(|_| !batch.events.is_empty());
         if batch.ended.is_some() {
