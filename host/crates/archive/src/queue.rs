@@ -77,17 +77,30 @@ struct State {
     sweeps_done: u64,
 }
 
-/// Until when the writer sleeps, and what it was told of when to write; see [`Queue::next`].
+/// When to write.
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
+    /// What nobody waits for is not written before this.
+    pub(crate) gathered: Instant,
+    /// Nor what somebody waits for before this, unless so many have come.
+    pub(crate) together: Instant,
+    pub(crate) crowd: usize,
+}
+
+/// How the writer sleeps.
 struct Sleep {
     until: Instant,
-    gathered: Instant,
-    together: Instant,
+    pace: Pace,
 }
 
 impl State {
-    /// When what is here may be written.
-    fn due(&self, gathered: Instant, together: Instant) -> Instant {
-        if self.hurried { gathered.min(together) } else { gathered }
+    /// When what is here may be written; none where that is so whatever the clock says.
+    fn due(&self, pace: Pace) -> Option<Instant> {
+        match self.hurried {
+            true if self.sources.len() >= pace.crowd => None,
+            true => Some(pace.gathered.min(pace.together)),
+            false => Some(pace.gathered),
+        }
     }
 }
 
@@ -119,7 +132,7 @@ impl Queue {
     /// Wakes the writer, once, if it would sleep past what there is to write. One that is at work looks by itself, and waking
     /// costs a system call.
     fn wake(&self, state: &mut State) {
-        let oversleeps = |sleep: &Sleep| sleep.until > state.due(sleep.gathered, sleep.together);
+        let oversleeps = |sleep: &Sleep| state.due(sleep.pace).is_none_or(|due| sleep.until > due);
         if state.phase == Phase::Closed || state.sleep.as_ref().is_some_and(oversleeps) {
             state.sleep = None;
             self.work.notify_one();
@@ -166,18 +179,16 @@ impl Queue {
         }
     }
 
-    /// The writer waits for what to do. It shall not write before `gathered`, or `together` where somebody waits, unless the
-    /// end is near; and not sweep before `sweep`.
-    pub(crate) fn next(&self, gathered: Instant, together: Instant, sweep: Instant) -> Next {
+    /// The writer waits for what to do. It keeps to this pace unless the end is near, and does not sweep before `sweep`.
+    pub(crate) fn next(&self, pace: Pace, sweep: Instant) -> Next {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
             if now >= sweep + OVERDUE {
                 return Next::Sweep;
             }
-            let write = state.due(gathered, together);
-            let due = now >= write || state.phase != Phase::Open;
-            if (state.wrote || !due || state.sources.is_empty())
+            let wait = state.due(pace).filter(|due| *due > now && state.phase == Phase::Open);
+            if (state.wrote || wait.is_some() || state.sources.is_empty())
                 && let Some(forget) = state.forgets.pop_front()
             {
                 state.wrote = false;
@@ -194,18 +205,18 @@ impl Queue {
                     return Next::Sweep;
                 }
                 // Who comes before the next moment at which something may be written need not wake the writer for it.
-                [together, gathered].into_iter().filter(|moment| *moment > now).fold(sweep, Instant::min)
+                [pace.together, pace.gathered].into_iter().filter(|moment| *moment > now).fold(sweep, Instant::min)
             } else {
-                if due {
+                let Some(until) = wait else {
                     state.hurried = false;
                     state.wrote = true;
                     return Next::Write(std::mem::take(&mut state.sources));
-                }
-                write
+                };
+                until
             };
-            let wait = until.saturating_duration_since(now);
-            state.sleep = Some(Sleep { until, gathered, together });
-            state = self.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            state.sleep = Some(Sleep { until, pace });
+            let sleep = until.saturating_duration_since(now);
+            state = self.work.wait_timeout(state, sleep).unwrap_or_else(PoisonError::into_inner).0;
             state.sleep = None;
         }
     }

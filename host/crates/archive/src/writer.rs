@@ -16,7 +16,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::time::Instant;
 
 use crate::error::WriteError;
-use crate::queue::{Forget, Next, Queue};
+use crate::queue::{Forget, Next, Pace, Queue};
 use crate::retention::{self, Sweeper};
 use crate::{error, rows};
 
@@ -52,11 +52,12 @@ struct Taken {
 /// at a slow disk's 100 MB/s nobody waits longer than some 40 ms for someone else's flood.
 const TRANSACTION: usize = 4 << 20;
 
-/// Where so many runs were written at once, many wait for a commit, and each of them waits for the others.
+/// Where so many runs were written at once, many wait for a commit. Until as many have come again, each of them waits for
+/// the others.
 const CROWD: usize = 8;
 
-/// For so long. Most of what a commit costs is the same for one run as for a hundred, and a client does not see two
-/// milliseconds. With one, a busy host fell below the crowd again and again, and committed twice as often.
+/// But for so long at most. Most of what a commit costs is the same for one run as for a hundred, and a client does not see
+/// two milliseconds. With one, a busy host fell below the crowd again and again, and committed twice as often.
 const TOGETHER: Duration = Duration::from_millis(2);
 
 /// The life of the writer's thread.
@@ -76,17 +77,18 @@ impl Drop for End<'_> {
 }
 
 fn work(mut writer: Writer, mut sweeper: Sweeper, queue: &Queue, gather: Duration) {
-    let mut gathered = Instant::now();
-    let (mut together, mut sweep) = (gathered, gathered + sweeper.pause());
+    let now = Instant::now();
+    let mut pace = Pace { gathered: now, together: now, crowd: 0 };
+    let mut sweep = now + sweeper.pause();
     loop {
-        match queue.next(gathered, together, sweep) {
+        match queue.next(pace, sweep) {
             Next::Write(sources) => {
-                let crowd = sources.len() >= CROWD;
+                let crowd = if sources.len() >= CROWD { sources.len() } else { 0 };
                 writer.write(sources);
-                together = Instant::now() + if crowd { TOGETHER } else { Duration::ZERO };
+                let now = Instant::now();
                 // Counted from here, not from the first source that comes: so the first one after a silence does not
                 // wait at all, and in a storm there are no more commits than with a fixed wait.
-                gathered = Instant::now() + gather;
+                pace = Pace { gathered: now + gather, together: now + TOGETHER, crowd };
             }
             Next::Forget(forget) => {
                 if let Some(unfinished) = writer.forget(forget) {
