@@ -86,6 +86,13 @@ impl TestHost {
         &self.host
     }
 
+    /// Waits until no instance is live.
+    pub async fn asleep(&self) {
+        while self.host.directory().live() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// What it does not serve.
     pub fn refused(&self) -> &[Refused] {
         self.host.refused()

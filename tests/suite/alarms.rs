@@ -33,9 +33,7 @@ async fn an_alarm_wakes_an_agent_that_sleeps_and_is_a_run_like_any_other() {
     let host = host(&data, "[lifecycle]\nsleep_after = \"1ms\"\n").await;
     let client = host.client();
     assert_eq!(client.text("keeper/alice", "alarm tea 300 add n|say ready").await, "set");
-    while host.host().directory().live() > 0 {
-        tokio::task::yield_now().await;
-    }
+    host.asleep().await;
     let [ring] = &rings(&client, "keeper/alice", 1).await[..] else { panic!("one ring") };
     assert_eq!((&ring["state"], &ring["origin"]["schedule"]), (&"done".into(), &"tea".into()), "{ring}");
     let run = ring["run"].as_str().unwrap();

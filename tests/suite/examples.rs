@@ -115,8 +115,8 @@ async fn hits_wakes_with_what_it_knew_when_it_went_to_sleep_and_when_the_host_st
         let host = keeping("hits", &sidecar, &data).await;
         let client = host.client();
         assert_eq!(client.text("hits/site", "/about").await, (2 * seen - 1).to_string());
-        while sleeps != "1h" && host.host().directory().live() > 0 {
-            tokio::task::yield_now().await;
+        if sleeps != "1h" {
+            host.asleep().await;
         }
         assert_eq!(client.text("hits/site", "/about").await, (2 * seen).to_string());
         host.drain(Duration::from_secs(5)).await;
@@ -176,9 +176,7 @@ async fn chat_remembers_what_was_said_before_it_slept_and_before_a_restart() {
             let said =
                 format!("This conversation has {messages} message{}.", if messages == 1 { "" } else { "s" });
             assert_eq!(client.text("chat/alice", "/history").await, said);
-            while host.host().directory().live() > 0 {
-                tokio::task::yield_now().await;
-            }
+            host.asleep().await;
         }
         host.drain(Duration::from_secs(5)).await;
     }

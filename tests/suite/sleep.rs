@@ -2,19 +2,12 @@
 
 use rookery_tests::TestHost;
 
-/// Waits until no instance is live.
-async fn asleep(host: &TestHost) {
-    while host.host().directory().live() > 0 {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_has_been_idle_is_dropped_and_the_next_run_meets_a_new_one() {
     let host = TestHost::builder().plugin("counter", "[lifecycle]\nsleep_after = \"50ms\"\n").start().await;
     for _ in 0..3 {
         assert_eq!(host.client().text("counter/alice", "count").await, "1");
-        asleep(&host).await;
+        host.asleep().await;
     }
 }
 

@@ -114,9 +114,7 @@ async fn what_is_kept_outlives_the_instance_and_the_host_and_belongs_to_one_agen
         let host = host(&data, "[lifecycle]\nsleep_after = \"10ms\"\n").await;
         let client = host.client();
         assert_eq!(client.text("keeper/alice", "add n").await, (2 * start - 1).to_string());
-        while host.host().directory().live() > 0 {
-            tokio::task::yield_now().await;
-        }
+        host.asleep().await;
         assert_eq!(client.text("keeper/alice", "add n").await, (2 * start).to_string());
         assert_eq!(client.text("keeper/bob", "get n").await, "none");
         host.drain(std::time::Duration::from_secs(5)).await;
@@ -133,9 +131,7 @@ async fn a_guest_hears_when_its_instance_wakes_and_before_it_sleeps() {
             client.text("keeper/alice", "count woken; count slept").await,
             format!("{woken}\n{slept}")
         );
-        while host.host().directory().live() > 0 {
-            tokio::task::yield_now().await;
-        }
+        host.asleep().await;
     }
 }
 

@@ -205,7 +205,10 @@ impl Queue {
                     return Next::Sweep;
                 }
                 // Who comes before the next moment at which something may be written need not wake the writer for it.
-                [pace.together, pace.gathered].into_iter().filter(|moment| *moment > now).fold(sweep, Instant::min)
+                [pace.together, pace.gathered]
+                    .into_iter()
+                    .filter(|moment| *moment > now)
+                    .fold(sweep, Instant::min)
             } else {
                 let Some(until) = wait else {
                     state.hurried = false;
