@@ -12,6 +12,7 @@ use rookery_models::{Dialect, Provider};
 use rookery_usage::{Money, Price};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::client::Client;
 use crate::guests;
@@ -86,11 +87,14 @@ impl TestHost {
         &self.host
     }
 
-    /// Waits until no instance is live.
+    /// Waits until no instance is live; fails where some still are after a minute.
     pub async fn asleep(&self) {
-        while self.host.directory().live() > 0 {
-            tokio::task::yield_now().await;
-        }
+        let asleep = async {
+            while self.host.directory().live() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(60), asleep).await.expect("an instance is still live");
     }
 
     /// What it does not serve.
