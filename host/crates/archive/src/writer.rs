@@ -163,14 +163,14 @@ impl Writer {
                     source.committed(place.next - 1);
                 }
             }
-            // It was alone, so it is the one that cannot be written.
-            Err(error) if group.len() == 1 => {
-                for Taken { source, run, .. } in group {
+            Err(error) => match <[Taken; 1]>::try_from(group) {
+                // It was alone, so it is the one that cannot be written.
+                Ok([Taken { source, run, .. }]) => {
                     self.live.remove(&run);
                     source.lost(&error.of(run));
                 }
-            }
-            Err(_) => group.into_iter().for_each(|taken| self.write_group(vec![taken])),
+                Err(group) => group.into_iter().for_each(|taken| self.write_group(vec![taken])),
+            },
         }
     }
 
