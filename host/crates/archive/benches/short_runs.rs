@@ -1,7 +1,8 @@
 //! What the archive costs a host of short runs: time and bytes for each, by how many come at once.
 //!
 //! `cargo bench -p rookery-archive`. A run has a chunk and an outcome. It comes whole, as that of an agent that answers at
-//! once does under load, or in three steps, each committed before the next.
+//! once does under load, or in three steps, each committed before the next. An answer is a run that comes whole and has 64
+//! chunks.
 
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a bench is for who reads it")]
 
@@ -30,9 +31,9 @@ fn main() {
         "at once",
         headings.map(|heading| format!("{heading:>16}")).join("")
     );
-    for steps in [&WHOLE[..], &STEPS] {
+    for (run, steps) in [("whole", &WHOLE[..]), ("steps", &STEPS), ("answer", &ANSWER)] {
         for (agents, together) in [(1, 1), (1, 8), (1, 64), (1000, 1), (1000, 8), (1000, 64)] {
-            measure(steps, agents, together);
+            measure(run, steps, agents, together);
         }
     }
 }
@@ -42,17 +43,21 @@ fn main() {
 struct Step {
     accepted: bool,
     started: bool,
+    /// From this one on.
+    first: u64,
+    chunks: u64,
     ended: bool,
 }
 
-const WHOLE: [Step; 1] = [Step { accepted: true, started: true, ended: true }];
+const WHOLE: [Step; 1] = [Step { accepted: true, started: true, first: 1, chunks: 1, ended: true }];
 const STEPS: [Step; 3] = [
-    Step { accepted: true, started: false, ended: false },
-    Step { accepted: false, started: true, ended: false },
-    Step { accepted: false, started: false, ended: true },
+    Step { accepted: true, started: false, first: 1, chunks: 0, ended: false },
+    Step { accepted: false, started: true, first: 1, chunks: 1, ended: false },
+    Step { accepted: false, started: false, first: 2, chunks: 0, ended: true },
 ];
+const ANSWER: [Step; 1] = [Step { accepted: true, started: true, first: 1, chunks: 64, ended: true }];
 
-fn measure(steps: &[Step], agents: usize, together: usize) {
+fn measure(run: &str, steps: &[Step], agents: usize, together: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let runs = Runs::open(&Settings::new(folder.path())).expect("opened");
     write(&runs, steps, agents, BEFORE, 64);
@@ -63,8 +68,7 @@ fn measure(steps: &[Step], agents: usize, together: usize) {
     write(&runs, steps, agents, TIMED, together);
     let (took, computed, written) = (began.elapsed(), self::computed() - computed, written() - before);
     println!(
-        "{:6} {agents:8} {together:8} {:16.1}{:16.1}{:16}{:16}",
-        if steps.len() == 1 { "whole" } else { "steps" },
+        "{run:6} {agents:8} {together:8} {:16.1}{:16.1}{:16}{:16}",
         took.as_secs_f64() * 1e6 / TIMED as f64,
         computed as f64 / 1e3 / TIMED as f64,
         log / LOGGED as u64,
@@ -129,12 +133,12 @@ impl Sheet {
         };
         let accepted = Accepted { agent: self.agent.clone(), prompt, at: now, key: None };
         let event = |id, item| Arc::new(Event { id, item });
-        let mut events = Vec::new();
-        if step.started {
-            events.push(event(1, Item::Chunk(Chunk::Text("hello there, how are you?".into()))));
-        }
+        let end = step.first + step.chunks;
+        let mut events: Vec<_> = (step.first..end)
+            .map(|id| event(id, Item::Chunk(Chunk::Text("hello there, how are you?".into()))))
+            .collect();
         if step.ended {
-            events.push(event(2, Item::Outcome(Outcome::Done)));
+            events.push(event(end, Item::Outcome(Outcome::Done)));
         }
         let batch = Batch {
             accepted: step.accepted.then_some(accepted),

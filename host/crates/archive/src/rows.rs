@@ -20,9 +20,13 @@ use crate::error::{Damaged, ReadError, WriteError};
 /// reader who wants a page does not load a long run.
 const BLOCK: usize = 64 * 1024;
 
-/// A prompt, a body and the events of a run are in its row up to so many bytes each, so that the row fits a page. The formats
+/// A prompt and a body are in their run's row up to so many bytes each, so that what a list reads fits a page. The formats
 /// know this number too.
 const IN_ROW: usize = 1024;
+
+/// The events of a run that is written when it has ended are in its row up to so many bytes, after everything that a list
+/// reads. So much that most answers are one row, so little that a step of [removing](crate::retention) is not long.
+const EVENTS_IN_ROW: usize = 16 * 1024;
 const _: () = assert!(IN_ROW == LISTED_PROMPT, "what a list shows is what a row has");
 
 /// The prompt, where all of it is wanted.
@@ -199,7 +203,7 @@ pub(crate) fn are_few(events: &[Arc<Event>]) -> bool {
         Item::Outcome(Outcome::Failed(failure)) => failure.message.len(),
         _ => size(event),
     };
-    events.iter().map(length).sum::<usize>() <= IN_ROW
+    events.iter().map(length).sum::<usize>() <= EVENTS_IN_ROW
 }
 
 /// Sees to it that events go on where they should.

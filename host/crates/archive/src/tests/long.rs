@@ -1,6 +1,6 @@
 //! What is long is not in its run's row, and what is short is nowhere else.
 
-use rookery_core::{Code, LISTED_PROMPT};
+use rookery_core::LISTED_PROMPT;
 use rusqlite::Connection;
 
 use super::*;
@@ -76,15 +76,17 @@ fn a_short_run_that_is_over_when_it_is_written_is_one_row() {
         }
     }
     assert_eq!(count(folder.path(), "events"), 0);
-    // These are not short.
-    for (text, message) in [("x".repeat(2_000), String::new()), (String::new(), "x".repeat(2_000))] {
+    // An answer that is short, and one that is not.
+    for (words, rows) in [(64, 0), (6_400, 4)] {
         let tape = Tape::new("chat/alice");
-        tape.text(&text);
-        tape.end_at(Outcome::Failed(Failure::new(Code::Failed, message)), at(3));
+        for n in 0..words {
+            tape.text(&format!("this is the word number {n}, "));
+        }
+        tape.end_at(Outcome::Done, at(3));
         tape.settle(&runs);
         assert_eq!(replay(&runs, tape.run), tape.events());
+        assert_eq!(count(folder.path(), "events"), rows);
     }
-    assert_eq!(count(folder.path(), "events"), 2);
 }
 
 #[test]
