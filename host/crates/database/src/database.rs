@@ -16,6 +16,8 @@ pub struct Database {
     pub holds: &'static str,
     /// Says in the file's header whose it is: four letters, and no other database has the same.
     pub application: i64,
+    /// How many bytes a page has, in a file that is made: a power of two from 512 to 65,536.
+    pub page: u32,
     /// Each takes the database from the format of its place to the next; one that was released is never changed.
     pub migrations: &'static [&'static str],
     /// Sets up the connection that writes, beyond what holds for all: bounds on its log, on its cache. Nothing is
@@ -115,7 +117,7 @@ impl Database {
         connection.busy_timeout(PATIENCE).map_err(refused)?;
         // Before anything is written: a file that is not ours is left as it is.
         let format = self.format(&connection, path)?;
-        settle(&connection, durability).map_err(refused)?;
+        self.settle(&connection, durability).map_err(refused)?;
         (self.tune)(&connection).map_err(refused)?;
         self.migrate(&mut connection, format).map_err(refused)?;
         Ok(connection)
@@ -142,6 +144,14 @@ impl Database {
         }
     }
 
+    fn settle(&self, connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
+        // The first two only work before the first table.
+        connection.pragma_update(None, "page_size", self.page)?;
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        connection.pragma_update(None, "synchronous", durability.synchronous())
+    }
+
     fn migrate(&self, connection: &mut Connection, from: usize) -> rusqlite::Result<()> {
         for (format, migration) in self.migrations.iter().enumerate().skip(from) {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -164,11 +174,4 @@ fn make(folder: &Path) -> io::Result<()> {
         builder.mode(0o700);
     }
     builder.create(folder)
-}
-
-fn settle(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
-    // The first one only works before the first table.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", durability.synchronous())
 }

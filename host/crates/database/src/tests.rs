@@ -9,6 +9,7 @@ use crate::{Database, OpenError, Opened, reader};
 const LETTERS: Database = Database {
     holds: "letters",
     application: 0x5465_7374,
+    page: 4096,
     migrations: &[FIRST, SECOND],
     tune: |connection| connection.pragma_update_and_check(None, "journal_size_limit", 4096, |_| Ok(())),
     anew: "they are written again then",

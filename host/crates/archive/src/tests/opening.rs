@@ -41,7 +41,8 @@ fn the_database_is_set_up_as_it_should_be() {
     for (pragma, value) in [
         ("application_id", 0x526f_6f6b),
         ("user_version", 3),
-        ("wal_autocheckpoint", 4096),
+        ("page_size", 8192),
+        ("wal_autocheckpoint", 2048),
         ("journal_size_limit", 64 << 20),
         ("cache_size", -16 * 1024),
     ] {
