@@ -6,6 +6,7 @@
 //! [`Settings::keep`], a little at a time.
 //! Ends when: [`Runs::close`], or the last handle is dropped; everything that was handed over is written then.
 
+mod agents;
 mod encode;
 mod error;
 mod open;
@@ -61,7 +62,7 @@ pub const LONGEST_GATHER: Duration = Duration::from_millis(40);
 ///
 /// When there is something that cannot be read.
 pub fn count(folder: &Path, agent: &AgentId) -> Result<u64, OpenError> {
-    open::look(folder, |connection| reader::count(connection, agent))
+    open::look(folder, |connection| reader::count_all(connection, agent))
 }
 
 /// The runs of a host. A handle; all of them are the same.

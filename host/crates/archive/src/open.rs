@@ -57,6 +57,7 @@ const RUNS: Database = Database {
         include_str!("formats/1.sql"),
         include_str!("formats/2.sql"),
         include_str!("formats/3.sql"),
+        include_str!("formats/4.sql"),
     ],
     tune,
     anew: "a new one is made then",
@@ -79,10 +80,10 @@ fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -16 * 1024)
 }
 
-/// A number that no run has, and no event that outlived its run.
+/// A number that no run has, and no event that outlived its run, and that was not entered.
 fn next(connection: &Connection) -> rusqlite::Result<i64> {
-    let last =
-        "SELECT max(coalesce((SELECT max(no) FROM runs), 0), coalesce((SELECT max(run) FROM events), 0))";
+    let last = "SELECT max(up_to, coalesce((SELECT max(no) FROM runs), 0), coalesce((SELECT max(run) FROM events), 0)) \
+         FROM entered";
     connection.query_row(last, (), |row| row.get::<_, i64>(0)).map(|last| last + 1)
 }
 

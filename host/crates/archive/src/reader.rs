@@ -15,9 +15,10 @@ use rusqlite::{Connection, Row, ToSql};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+use crate::agents::{ARE_ITS, ARE_NEW, ENTERED};
 use crate::encode::Items;
 use crate::error::{Damaged, ReadError, closed};
-use crate::rows;
+use crate::{agents, rows};
 
 /// Connections for reading.
 pub(crate) struct Readers {
@@ -132,9 +133,13 @@ pub(crate) fn by_key(
 
 /// How many runs of this agent there are.
 pub(crate) fn count(from: &Connection, agent: &AgentId) -> Result<u64, ReadError> {
-    let mut count = from
-        .prepare_cached("SELECT count(*) FROM runs INDEXED BY runs_of_agent WHERE plugin = ? AND name = ?")?;
-    let count: i64 = count.query_row((agent.plugin.as_str(), agent.name.as_str()), |row| row.get(0))?;
+    Ok(agents::count(from, agent.plugin.as_str(), agent.name.as_str())?.cast_unsigned())
+}
+
+/// The same in a database of any format, by a look at every run.
+pub(crate) fn count_all(from: &Connection, agent: &AgentId) -> Result<u64, ReadError> {
+    let count = "SELECT count(*) FROM runs WHERE plugin = ? AND name = ?";
+    let count: i64 = from.query_row(count, (agent.plugin.as_str(), agent.name.as_str()), |row| row.get(0))?;
     Ok(count.cast_unsigned())
 }
 
@@ -167,22 +172,29 @@ pub(crate) fn list(from: &Connection, query: &Query) -> Result<Vec<RunState>, Re
 /// not know how few runs are live and how many are done, could take one where it has to pass over most of them.
 pub(crate) fn listing(query: &Query) -> String {
     use StateName::{Cancelled, Done, Failed, Queued, Running};
-    let index = match (&query.agent, query.state) {
-        (_, Some(Queued | Running)) => "INDEXED BY runs_live",
-        (Some(_), _) => "INDEXED BY runs_of_agent",
-        (None, Some(Failed | Cancelled)) => "INDEXED BY runs_failed",
-        (None, Some(Done) | None) => "",
-    };
     let state = query.state.map(|state| match state {
         Queued | Running => "state = :state AND ended IS NULL",
         Failed | Cancelled => "state = :state AND state IN ('failed', 'cancelled')",
         Done => "state = :state",
     });
+    let select = |id: &str, from: &str, agent: Option<&str>| {
+        let before = query.before.map(|_| format!("{id} < :before"));
+        let conditions: Vec<_> =
+            ["true"].into_iter().chain(agent).chain(state).chain(before.as_deref()).collect();
+        format!("SELECT {} FROM {from} WHERE {}", rows::listed(id), conditions.join(" AND "))
+    };
     let agent = query.agent.as_ref().map(|_| "plugin = :plugin AND name = :name");
-    let before = query.before.map(|_| "id < :before");
-    let conditions: Vec<_> = ["true"].into_iter().chain(agent).chain(state).chain(before).collect();
-    let (columns, conditions) = (rows::listed(), conditions.join(" AND "));
-    format!("SELECT {columns} FROM runs {index} WHERE {conditions} ORDER BY id DESC LIMIT :limit")
+    let found = match (agent, query.state) {
+        (_, Some(Queued | Running)) => select("id", "runs INDEXED BY runs_live", agent),
+        (Some(_), _) => {
+            let (entered, new) =
+                (select("run", ENTERED, Some(ARE_ITS)), select("id", "runs NOT INDEXED", Some(ARE_NEW)));
+            format!("{entered} UNION ALL {new}")
+        }
+        (None, Some(Failed | Cancelled)) => select("id", "runs INDEXED BY runs_failed", None),
+        (None, Some(Done) | None) => select("id", "runs", None),
+    };
+    format!("{found} ORDER BY id DESC LIMIT :limit")
 }
 
 struct Page {

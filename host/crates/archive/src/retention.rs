@@ -8,9 +8,10 @@
 use std::time::{Duration, SystemTime};
 
 use rookery_core::{AgentId, RunId};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, named_params};
 
-use crate::rows;
+use crate::agents::{ARE_ITS, ENTERED};
+use crate::{agents, rows};
 
 /// Removes runs step by step.
 pub(crate) struct Sweeper {
@@ -61,6 +62,7 @@ impl Sweeper {
     /// One step, seen from `now`; says whether there may be more to do.
     pub(crate) fn step(&mut self, connection: &mut Connection, now: SystemTime) -> rusqlite::Result<bool> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        agents::enter(&transaction)?;
         let aged = self.aged(&transaction, now)?;
         remove(&transaction, &aged)?;
         let crowded = self.crowded(&transaction, RUNS - aged.len())?;
@@ -108,6 +110,7 @@ pub(crate) fn forget(
     live: impl Fn(&RunId) -> bool,
 ) -> rusqlite::Result<(u64, bool)> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    agents::enter(&transaction)?;
     let runs = over(&transaction, agent, live)?;
     remove(&transaction, &runs)?;
     let events = erase(&transaction)?;
@@ -121,10 +124,10 @@ fn over(
     agent: &AgentId,
     live: impl Fn(&RunId) -> bool,
 ) -> rusqlite::Result<Vec<i64>> {
-    let mut find = connection.prepare_cached(
-        "SELECT no, id, ended IS NOT NULL FROM runs INDEXED BY runs_of_agent WHERE plugin = ? AND name = ?",
-    )?;
-    let runs = find.query_map((agent.plugin.as_str(), agent.name.as_str()), |row| {
+    let mut find = connection
+        .prepare_cached(&format!("SELECT no, id, ended IS NOT NULL FROM {ENTERED} WHERE {ARE_ITS}"))?;
+    let agent = [(":plugin", agent.plugin.as_str()), (":name", agent.name.as_str())];
+    let runs = find.query_map(&agent, |row| {
         Ok((row.get::<_, i64>(0)?, RunId::from_bytes(row.get(1)?), row.get::<_, bool>(2)?))
     })?;
     let over = runs.filter_map(|run| match run {
@@ -139,7 +142,8 @@ type Agent = (String, String);
 fn next_agent(connection: &Connection, after: &Agent) -> rusqlite::Result<Option<Agent>> {
     connection
         .prepare_cached(
-            "SELECT plugin, name FROM runs WHERE (plugin, name) > (?, ?) ORDER BY plugin, name LIMIT 1",
+            "SELECT of_plugin, of_name FROM of_agent WHERE (of_plugin, of_name) > (?, ?) \
+             ORDER BY of_plugin, of_name LIMIT 1",
         )?
         .query_row((&after.0, &after.1), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
@@ -147,19 +151,17 @@ fn next_agent(connection: &Connection, after: &Agent) -> rusqlite::Result<Option
 
 /// How many finished runs of an agent there are beyond `keep`. Counted in the indexes alone.
 fn surplus(connection: &Connection, agent: &Agent, keep: usize) -> rusqlite::Result<usize> {
-    let count = |sql| -> rusqlite::Result<usize> {
-        connection
-            .prepare_cached(sql)?
-            .query_row((&agent.0, &agent.1), |row| row.get::<_, i64>(0))
-            .map(amount)
-    };
-    let all = count("SELECT count(*) FROM runs INDEXED BY runs_of_agent WHERE plugin = ? AND name = ?")?;
+    let all = agents::count(connection, &agent.0, &agent.1).map(amount)?;
     if all <= keep {
         return Ok(0);
     }
-    let live =
-        "SELECT count(*) FROM runs INDEXED BY runs_live WHERE plugin = ? AND name = ? AND ended IS NULL";
-    Ok(all.saturating_sub(count(live)?).saturating_sub(keep))
+    let live = connection
+        .prepare_cached(
+            "SELECT count(*) FROM runs INDEXED BY runs_live WHERE plugin = ? AND name = ? AND ended IS NULL",
+        )?
+        .query_row((&agent.0, &agent.1), |row| row.get(0))
+        .map(amount)?;
+    Ok(all.saturating_sub(live).saturating_sub(keep))
 }
 
 fn oldest(connection: &Connection, (plugin, name): &Agent, count: usize) -> rusqlite::Result<Vec<i64>> {
@@ -167,11 +169,12 @@ fn oldest(connection: &Connection, (plugin, name): &Agent, count: usize) -> rusq
         return Ok(Vec::new());
     }
     connection
-        .prepare_cached(
-            "SELECT no FROM runs INDEXED BY runs_of_agent WHERE plugin = ? AND name = ? AND ended IS NOT NULL \
-             ORDER BY id LIMIT ?",
-        )?
-        .query_map((plugin, name, count as i64), |row| row.get(0))?
+        .prepare_cached(&format!(
+            "SELECT no FROM {ENTERED} WHERE {ARE_ITS} AND ended IS NOT NULL ORDER BY run LIMIT :count"
+        ))?
+        .query_map(named_params! { ":plugin": plugin, ":name": name, ":count": count as i64 }, |row| {
+            row.get(0)
+        })?
         .collect()
 }
 

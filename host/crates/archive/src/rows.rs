@@ -33,14 +33,14 @@ const _: () = assert!(IN_ROW == LISTED_PROMPT, "what a list shows is what a row 
 const WHOLE_PROMPT: &str =
     "coalesce((SELECT items FROM events WHERE run = no AND first = -1), prompt) AS prompt";
 
-/// What [`run_state`] reads for a list: nothing that is long.
-pub(crate) fn listed() -> String {
-    columns("prompt, cut")
+/// What [`run_state`] reads for a list: nothing that is long. The run's id, by which it is sorted, is this column.
+pub(crate) fn listed(id: &str) -> String {
+    columns(id, "prompt, cut")
 }
 
 /// What [`run_state`] reads of a single run.
 pub(crate) fn whole() -> String {
-    columns(&format!("{WHOLE_PROMPT}, 0 AS cut"))
+    columns("id", &format!("{WHOLE_PROMPT}, 0 AS cut"))
 }
 
 /// What [`prompt`] reads.
@@ -50,9 +50,9 @@ pub(crate) fn given() -> String {
 }
 
 /// A run that has no outcome has its number of events in the events only, so that an event costs no second row.
-fn columns(prompt: &str) -> String {
+fn columns(id: &str, prompt: &str) -> String {
     format!(
-        "id, plugin, name, origin, origin_name, submitted, state, started, generation, ended, code, message, stop, \
+        "{id} AS id, plugin, name, origin, origin_name, submitted, state, started, generation, ended, code, message, stop, \
          coalesce(events, (SELECT last FROM events WHERE run = no AND first > 0 ORDER BY first DESC LIMIT 1), 0) \
          AS events, spent, {prompt}"
     )

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::error::WriteError;
 use crate::queue::{Forget, Next, Pace, Queue};
 use crate::retention::{self, Sweeper};
-use crate::{error, rows};
+use crate::{agents, error, rows};
 
 /// Writes batches. Knows nothing of threads.
 pub(crate) struct Writer {
@@ -27,6 +27,8 @@ pub(crate) struct Writer {
     live: HashMap<RunId, Place>,
     /// The number of the next run that is accepted.
     next: i64,
+    /// The runs before this one are [entered](agents::enter), or were to be.
+    entered: i64,
     block: Vec<u8>,
     /// Let go last: who gets it finds everything written.
     _lock: File,
@@ -85,6 +87,7 @@ fn work(mut writer: Writer, mut sweeper: Sweeper, queue: &Queue, gather: Duratio
             Next::Write(sources) => {
                 let crowd = if sources.len() >= CROWD { sources.len() } else { 0 };
                 writer.write(sources);
+                writer.enter_many();
                 let now = Instant::now();
                 // Counted from here, not from the first source that comes: so the first one after a silence does not
                 // wait at all, and in a storm there are no more commits than with a fixed wait.
@@ -110,7 +113,7 @@ fn work(mut writer: Writer, mut sweeper: Sweeper, queue: &Queue, gather: Duratio
 
 impl Writer {
     pub(crate) fn new(connection: Connection, lock: File, next: i64) -> Self {
-        Self { connection, live: HashMap::new(), next, block: Vec::new(), _lock: lock }
+        Self { connection, live: HashMap::new(), next, entered: next, block: Vec::new(), _lock: lock }
     }
 
     /// Takes what the sources have, writes it, and tells each of them how it went.
@@ -130,6 +133,22 @@ impl Writer {
         self.write_group(group);
         for taken in large {
             self.write_group(vec![taken]);
+        }
+    }
+
+    /// Enters what was written, where it has become much.
+    pub(crate) fn enter_many(&mut self) {
+        if self.next - self.entered < agents::MANY {
+            return;
+        }
+        self.entered = self.next;
+        let mut enter = || {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            agents::enter(&transaction)?;
+            transaction.commit()
+        };
+        if let Err(error) = enter() {
+            tracing::warn!(%error, "runs could not be entered under their agents; they are with the next ones");
         }
     }
 

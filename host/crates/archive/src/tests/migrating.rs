@@ -116,6 +116,7 @@ fn the_runs_of_an_earlier_version_are_found_again() {
         let found = wait(runs.by_key(agent("chat/alice"), format!("key {n}"))).unwrap();
         assert_eq!(found, Some((given.run, given.clone())));
     }
+    assert_eq!(of_alice(&runs), list(&runs, EVERYTHING));
     // And go on: new runs are written beside them, and the old ones are removed as new ones are.
     let new = done_run(&runs, "chat/alice", at(4_000));
     assert_eq!(list(&runs, EVERYTHING)[0], new.run);
@@ -179,6 +180,10 @@ fn a_migration_that_fails_leaves_the_folder_as_it_was() {
         })
         .unwrap();
     assert_eq!(found, (1, "no id".into()));
+}
+
+fn of_alice(runs: &Runs) -> Vec<RunId> {
+    list(runs, Query { agent: Some(agent("chat/alice")), ..EVERYTHING })
 }
 
 /// A database of the second format, written by that format's own statements.
@@ -304,6 +309,7 @@ fn the_runs_of_the_version_before_are_found_again_and_have_spent_nothing_that_is
         let found = wait(runs.by_key(agent("chat/alice"), format!("key {}", n + 1))).unwrap();
         assert_eq!(found, Some((given.run, given.clone())));
     }
+    assert_eq!(of_alice(&runs), list(&runs, EVERYTHING));
     // And go on beside them: a new run has what it spent.
     let new = Tape::with("chat/alice", None, at(4_000));
     let spent = every_spent()[1];

@@ -1,5 +1,6 @@
 //! What the tests have in common: a log that is only a tape, and short ways to ask.
 
+mod agents;
 mod failures;
 mod forgetting;
 mod hurrying;

@@ -40,7 +40,7 @@ fn the_database_is_set_up_as_it_should_be() {
     let opened = crate::open::open(folder.path(), crate::Durability::Normal).unwrap();
     for (pragma, value) in [
         ("application_id", 0x526f_6f6b),
-        ("user_version", 3),
+        ("user_version", 4),
         ("page_size", 8192),
         ("wal_autocheckpoint", 2048),
         ("journal_size_limit", 64 << 20),
@@ -63,11 +63,31 @@ fn every_question_finds_its_index() {
     for (conditions, index) in [
         ("id = x'00'", "sqlite_autoindex_runs_1 (id=?)"),
         ("plugin = 'a' AND name = 'b' AND key = 'c'", "runs_by_key"),
-        ("(plugin, name) > ('a', 'b') ORDER BY plugin, name LIMIT 1", "runs_of_agent"),
         ("id < x'00' AND ended < 1 ORDER BY id LIMIT 9", "sqlite_autoindex_runs_1 (id<?)"),
     ] {
         let plan = plan(&opened.connection, &format!("SELECT no FROM runs WHERE {conditions}"));
         assert!(plan.len() == 1 && plan[0].contains(index), "{conditions}: {plan:?}");
+    }
+}
+
+#[test]
+fn a_list_of_an_agent_looks_at_its_own_runs_and_at_the_few_that_are_not_entered() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = crate::open::open(folder.path(), crate::Durability::Normal).unwrap();
+    for (state, before, conditions) in [
+        (None, None, "of_plugin=? AND of_name=?"),
+        (Some(StateName::Failed), Some(RunId::new()), "of_plugin=? AND of_name=? AND run<?"),
+    ] {
+        let query = Query { agent: Some(super::agent("chat/alice")), state, before, limit: 9 };
+        let plan = plan(&opened.connection, &crate::reader::listing(&query));
+        let step = |step: &str| plan.iter().position(|found| found == step);
+        let entered = step(&format!("SEARCH of_agent USING PRIMARY KEY ({conditions})"));
+        let new = step("SEARCH runs USING INTEGER PRIMARY KEY (rowid>?)");
+        // Those that are entered come sorted, and as many as are wanted; only the others are sorted.
+        let sort = step("USE TEMP B-TREE FOR ORDER BY");
+        assert!(step("MERGE (UNION ALL)") == Some(0) && entered.is_some(), "{plan:?}");
+        assert!(entered < new && new < sort && sort.is_some(), "{plan:?}");
+        assert_eq!(plan.iter().filter(|step| step.starts_with("USE TEMP")).count(), 1, "{plan:?}");
     }
 }
 
@@ -84,13 +104,6 @@ fn a_list_looks_at_no_runs_of_other_agents_and_for_rare_ones_not_at_the_many() {
         (None, Some(Done), before(), "SEARCH runs USING INDEX sqlite_autoindex_runs_1 (id<?)"),
         (None, Some(Failed), None, "SEARCH runs USING INDEX runs_failed (state=?)"),
         (None, Some(Failed), before(), "SEARCH runs USING INDEX runs_failed (state=? AND id<?)"),
-        (agent(), None, None, "SEARCH runs USING INDEX runs_of_agent (plugin=? AND name=?)"),
-        (
-            agent(),
-            Some(Failed),
-            before(),
-            "SEARCH runs USING INDEX runs_of_agent (plugin=? AND name=? AND id<?)",
-        ),
         (agent(), Some(Queued), before(), "SEARCH runs USING INDEX runs_live (plugin=? AND name=? AND id<?)"),
         // All that are live, which are bounded, and sorted.
         (None, Some(Queued), None, "SCAN runs USING INDEX runs_live"),
