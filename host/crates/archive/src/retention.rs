@@ -2,8 +2,8 @@
 //!
 //! Promises: a run that has no outcome is never removed; a run is removed at once for everybody who reads, however long
 //! its events take.
-//! Bounded by: a step removes at most [`RUNS`] runs and [`BYTES`] of events, so that the writer is back at its work within
-//! some 10 ms.
+//! Bounded by: a step removes at most [`RUNS`] runs with what is in their rows, 4 MiB, and [`BYTES`] of other events, so that
+//! the writer is back at its work within some 10 ms.
 
 use std::time::{Duration, SystemTime};
 

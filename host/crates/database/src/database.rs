@@ -119,7 +119,7 @@ impl Database {
         let format = self.format(&connection, path)?;
         self.settle(&connection, durability).map_err(refused)?;
         (self.tune)(&connection).map_err(refused)?;
-        self.migrate(&mut connection, format).map_err(refused)?;
+        self.migrate(&mut connection, path, format).map_err(refused)?;
         Ok(connection)
     }
 
@@ -152,7 +152,11 @@ impl Database {
         connection.pragma_update(None, "synchronous", durability.synchronous())
     }
 
-    fn migrate(&self, connection: &mut Connection, from: usize) -> rusqlite::Result<()> {
+    fn migrate(&self, connection: &mut Connection, path: &Path, from: usize) -> rusqlite::Result<()> {
+        if (1..self.migrations.len()).contains(&from) {
+            let (path, to) = (path.display(), self.migrations.len());
+            tracing::info!(%path, from, to, "brings a database to a new format; a large one takes a moment");
+        }
         for (format, migration) in self.migrations.iter().enumerate().skip(from) {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute_batch(migration)?;

@@ -22,3 +22,20 @@ CREATE TABLE entered (
 ) STRICT;
 
 INSERT INTO entered SELECT coalesce(max(no), 0) FROM runs;
+
+-- Events in a table of rows: one without them has room for a quarter of a page in a row, and puts the rest on a page of its own.
+ALTER TABLE events RENAME TO former;
+
+CREATE TABLE events (
+    block INTEGER PRIMARY KEY,
+    run   INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last  INTEGER NOT NULL,
+    items BLOB NOT NULL
+) STRICT;
+
+INSERT INTO events (run, first, last, items) SELECT run, first, last, items FROM former ORDER BY run, first;
+
+DROP TABLE former;
+
+CREATE UNIQUE INDEX events_of_run ON events (run, first);
