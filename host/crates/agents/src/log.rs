@@ -480,7 +480,8 @@ impl State {
     /// Notes that events up to this one are committed.
     pub(crate) fn commit(&mut self, up_to: u64, log: &Log) {
         let before = self.archived.committed.unwrap_or(0);
-        let newly = self.kept.iter().filter(|event| event.id > before && event.id <= up_to);
+        let known = usize::try_from((before + 1).saturating_sub(self.oldest())).unwrap_or(usize::MAX);
+        let newly = self.kept.iter().skip(known).take_while(|event| event.id <= up_to);
         let bytes: usize = newly.map(|event| size(event)).sum();
         self.archived.ahead = self.archived.ahead.saturating_sub(bytes);
         self.archived.committed = Some(before.max(up_to));
