@@ -21,6 +21,7 @@ mod reply;
 mod run;
 mod runs;
 mod source;
+mod state;
 #[cfg(test)]
 mod tests;
 mod unsettled;

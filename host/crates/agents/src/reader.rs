@@ -11,7 +11,8 @@ use futures_util::future::BoxFuture;
 use rookery_core::{Event, Outcome, RunId};
 
 use crate::archive::{Archive, ArchiveError};
-use crate::log::{Log, Place, size};
+use crate::log::Log;
+use crate::state::{Place, size};
 
 /// The reader was cut off: the host had no memory left for what it had not read, or the archive could not be read. The
 /// run goes on without it.
@@ -240,7 +241,7 @@ fn poll_live(
             break;
         }
     }
-    state.forget(log);
+    state.forget(&log.keeping);
     Some(Poll::Ready(Ok(true)))
 }
 
@@ -257,7 +258,7 @@ impl Drop for Reader {
         if let Some(place) = state.readers.get_mut(*place) {
             *place = None;
         }
-        state.forget(log);
+        state.forget(&log.keeping);
         let alone = state.cancel_on_detach && state.readers.iter().all(Option::is_none);
         drop(state);
         if alone {

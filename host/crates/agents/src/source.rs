@@ -42,7 +42,7 @@ impl Source for Kept {
 
     fn committed(&self, up_to: u64) {
         let mut state = self.0.lock();
-        state.commit(up_to, &self.0);
+        state.commit(up_to, &self.0.keeping);
         if state.ended.is_some() || self.0.keeping.strict {
             state.wake_readers();
         }

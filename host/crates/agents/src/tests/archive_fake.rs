@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::task::unconstrained;
 
 use crate::archive::{Accepted, Archive, ArchiveError, Batch, Query, Source};
-use crate::log::size;
+use crate::state::size;
 
 pub(super) struct FakeArchive {
     this: Weak<Self>,

@@ -12,8 +12,9 @@ use rookery_core::{Generation, Money, Prompt, Spent};
 use super::*;
 use crate::archive::{Accepted, Archive};
 use crate::budget::Budget;
-use crate::log::{Keeping, Log, WINDOW};
+use crate::log::{Keeping, Log};
 use crate::mailbox::Mailbox;
+use crate::state::WINDOW;
 use crate::tests::random::Dice;
 
 /// A reader, and what it has seen.

@@ -1,7 +1,7 @@
 //! Readers that come, leave and come back, and what a run costs in memory meanwhile.
 
 use super::*;
-use crate::log::WINDOW;
+use crate::state::WINDOW;
 
 /// Checks that these are all events of the run after this one: its archive is asked.
 fn assert_rest(seen: &[Event], after: u64, archive: &FakeArchive, run: RunId) {
