@@ -16,6 +16,10 @@ use rookery_archive::{Runs, Settings};
 use rookery_core::{AgentId, Chunk, Event, Generation, Item, Origin, Outcome, Prompt, RunId, Spent};
 use tokio::time::Instant;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// So many come first, so that no page is the first of its kind.
 const BEFORE: usize = 1000;
 /// So few that none of their log is copied into the database yet, and its file has all of it.

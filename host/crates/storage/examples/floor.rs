@@ -10,6 +10,10 @@ use rookery_storage::{Databases, Storage, Value};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::time::Instant;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROUNDS: u32 = 20_000;
 
 fn main() {
