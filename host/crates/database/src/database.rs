@@ -44,7 +44,7 @@ pub struct Opened {
 /// What SQLite says; [`Database::refused`] says it to a person.
 pub fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = rookery_sqlite::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE)?;
     Ok(connection)
 }
@@ -113,7 +113,7 @@ impl Database {
 
     fn prepare(&self, path: &Path, durability: Durability) -> Result<Connection, OpenError> {
         let refused = |error| self.refused(path, error);
-        let mut connection = Connection::open(path).map_err(refused)?;
+        let mut connection = rookery_sqlite::open(path).map_err(refused)?;
         connection.busy_timeout(PATIENCE).map_err(refused)?;
         // Before anything is written: a file that is not ours is left as it is.
         let format = self.format(&connection, path)?;

@@ -96,7 +96,7 @@ fn a_file_that_is_no_database_is_left_as_it_is() {
 fn somebody_elses_database_is_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letters.db");
-    Connection::open(&path).unwrap().execute_batch("CREATE TABLE letters (text)").unwrap();
+    rookery_sqlite::open(&path).unwrap().execute_batch("CREATE TABLE letters (text)").unwrap();
     let before = std::fs::read(&path).unwrap();
     assert!(matches!(refusal(folder.path()), OpenError::NotOurs { .. }));
     assert!(matches!(LETTERS.look(folder.path()), Err(OpenError::NotOurs { .. })));

@@ -111,7 +111,7 @@ fn round_bare(connection: &mut Connection, n: u32, value: &[u8]) {
 }
 
 fn bare(path: &Path) -> Connection {
-    let connection = Connection::open(path).unwrap();
+    let connection = rookery_sqlite::open(path).unwrap();
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).unwrap();
     connection.pragma_update(None, "synchronous", "NORMAL").unwrap();
     connection.execute_batch("CREATE TABLE keys (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID").unwrap();

@@ -124,7 +124,7 @@ fn clear(path: &Path) -> io::Result<()> {
 /// Opened for writing though it is only read: so that the last one tidies up.
 fn open(path: &Path) -> Result<Connection, FileError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| failed(path, error))?;
+    let connection = rookery_sqlite::open_with_flags(path, flags).map_err(|error| failed(path, error))?;
     database::distrust(&connection).map_err(|error| failed(path, error))?;
     Ok(connection)
 }

@@ -51,7 +51,7 @@ impl Database {
     ) -> Result<Self, FileError> {
         let failed = |error| failed(path, error);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+        let connection = rookery_sqlite::open_with_flags(path, flags).map_err(failed)?;
         let database = Self::prepare(connection, agent, durability, limit).map_err(failed)?;
         let found = schema::identify(&database.connection, path)?;
         if &found != agent {
@@ -62,7 +62,7 @@ impl Database {
 
     /// What an agent has that has no file: everything that a file would have, and nothing in it.
     pub(crate) fn blank(agent: &AgentId) -> rusqlite::Result<Self> {
-        let database = Self::prepare(Connection::open_in_memory()?, agent, Durability::Normal, u64::MAX)?;
+        let database = Self::prepare(rookery_sqlite::open_in_memory()?, agent, Durability::Normal, u64::MAX)?;
         schema::fill(&database.connection, agent)?;
         Ok(database)
     }
@@ -76,7 +76,7 @@ impl Database {
         distrust(&connection)?;
         functions::replace(&connection)?;
         let synchronous = durability.synchronous();
-        // Sorting and undoing happen in memory, where `Watch` sees it: temporary files could fill the disk within a
+        // Sorting and undoing happen in memory, where it is counted: temporary files could fill the disk within a
         // statement's two seconds, and would leave an agent's data in a folder that is not the host's.
         connection.execute_batch(&format!(
             "PRAGMA temp_store = MEMORY; PRAGMA synchronous = {synchronous}; PRAGMA cache_size = -2048; \
@@ -315,7 +315,7 @@ pub(crate) fn distrust(connection: &Connection) -> rusqlite::Result<()> {
 /// A row is at most 2 MiB and its small columns.
 pub(crate) const ROW: usize = (2 << 20) + (64 << 10);
 
-const LIMITS: [(Limit, i32); 13] = [
+const LIMITS: [(Limit, i32); 12] = [
     (Limit::SQLITE_LIMIT_LENGTH, ROW as i32),
     (Limit::SQLITE_LIMIT_SQL_LENGTH, crate::sql::STATEMENT as i32 + HOSTS.len() as i32),
     (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, crate::sql::PARAMETERS as i32),
@@ -323,8 +323,6 @@ const LIMITS: [(Limit, i32); 13] = [
     (Limit::SQLITE_LIMIT_EXPR_DEPTH, 200),
     (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 200),
     (Limit::SQLITE_LIMIT_VDBE_OP, 1_000_000),
-    // A function may hold all its arguments at once, and more than that while it joins them.
-    (Limit::SQLITE_LIMIT_FUNCTION_ARG, 64),
     (Limit::SQLITE_LIMIT_ATTACHED, 0),
     // Matching takes as long as text and pattern multiplied, in one step that cannot be interrupted.
     (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 250),

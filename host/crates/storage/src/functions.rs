@@ -12,15 +12,16 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, ffi};
 
 use crate::database::ROW;
+use crate::sql::READING;
 
 /// Replaces them for this connection.
 pub(crate) fn replace(connection: &Connection) -> rusqlite::Result<()> {
     let flags =
         FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
-    connection.create_scalar_function("instr", 2, flags, |context| Ok(instr(context)))?;
+    connection.create_scalar_function("instr", 2, flags, |context| instr(context))?;
     connection.create_scalar_function("replace", 3, flags, |context| replaced(context))?;
     for (name, start, end) in [("trim", true, true), ("ltrim", true, false), ("rtrim", false, true)] {
-        connection.create_scalar_function(name, 2, flags, move |context| Ok(trimmed(context, start, end)))?;
+        connection.create_scalar_function(name, 2, flags, move |context| trimmed(context, start, end))?;
     }
     connection.create_scalar_function("unhex", 2, flags, |_| {
         let reason = "unhex takes one text here; remove with replace() what is to be skipped";
@@ -28,19 +29,19 @@ pub(crate) fn replace(connection: &Connection) -> rusqlite::Result<()> {
     })
 }
 
-fn instr(context: &Context<'_>) -> Option<i64> {
-    let (text, part) = (context.get_raw(0), context.get_raw(1));
+fn instr(context: &Context<'_>) -> rusqlite::Result<Option<i64>> {
+    let (text, part) = (read(context, 0)?, read(context, 1)?);
     let bytes = matches!((text, part), (ValueRef::Blob(_), ValueRef::Blob(_)));
-    let (text, part) = (self::bytes(text)?, self::bytes(part)?);
-    let Some(at) = memmem::find(&text, &part) else { return Some(0) };
+    let (Some(text), Some(part)) = (self::bytes(text), self::bytes(part)) else { return Ok(None) };
+    let Some(at) = memmem::find(&text, &part) else { return Ok(Some(0)) };
     // Of a letter's bytes only the first counts.
     let letters = |bytes: &[u8]| bytes.iter().filter(|byte| (**byte & 0xc0) != 0x80).count();
-    Some(if bytes { at } else { letters(&text[..at]) } as i64 + 1)
+    Ok(Some(if bytes { at } else { letters(&text[..at]) } as i64 + 1))
 }
 
 fn replaced(context: &Context<'_>) -> rusqlite::Result<Option<String>> {
-    let [text, part, by] = [0, 1, 2].map(|at| bytes(context.get_raw(at)));
-    let (Some(text), Some(part), Some(by)) = (text, part, by) else { return Ok(None) };
+    let (text, part, by) = (read(context, 0)?, read(context, 1)?, read(context, 2)?);
+    let (Some(text), Some(part), Some(by)) = (bytes(text), bytes(part), bytes(by)) else { return Ok(None) };
     if part.is_empty() {
         return Ok(Some(String::from_utf8_lossy(&text).into_owned()));
     }
@@ -58,8 +59,9 @@ fn replaced(context: &Context<'_>) -> rusqlite::Result<Option<String>> {
     Ok(Some(lossy(result)))
 }
 
-fn trimmed(context: &Context<'_>, start: bool, end: bool) -> Option<String> {
-    let (text, letters) = (bytes(context.get_raw(0))?, bytes(context.get_raw(1))?);
+fn trimmed(context: &Context<'_>, start: bool, end: bool) -> rusqlite::Result<Option<String>> {
+    let (text, letters) = (read(context, 0)?, read(context, 1)?);
+    let (Some(text), Some(letters)) = (bytes(text), bytes(letters)) else { return Ok(None) };
     let (text, letters) = (String::from_utf8_lossy(&text), String::from_utf8_lossy(&letters));
     let letters: HashSet<char> = letters.chars().collect();
     let mut text = &*text;
@@ -69,7 +71,15 @@ fn trimmed(context: &Context<'_>, start: bool, end: bool) -> Option<String> {
     if end {
         text = text.trim_end_matches(|letter| letters.contains(&letter));
     }
-    Some(text.into())
+    Ok(Some(text.into()))
+}
+
+/// An argument. SQLite may have to copy it, and rusqlite panics where there is no room.
+fn read<'a>(context: &'a Context<'_>, at: usize) -> rusqlite::Result<ValueRef<'a>> {
+    if !rookery_sqlite::affords(READING) {
+        return Err(Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOMEM), None));
+    }
+    Ok(context.get_raw(at))
 }
 
 /// A value as SQLite would write it down.

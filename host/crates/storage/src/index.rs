@@ -114,7 +114,7 @@ impl Index {
     }
 
     fn open(&self) -> rusqlite::Result<Connection> {
-        let connection = Connection::open(&self.path)?;
+        let connection = rookery_sqlite::open(&self.path)?;
         let synchronous = self.durability.synchronous();
         let mode: Option<String> =
             connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0)).optional()?;

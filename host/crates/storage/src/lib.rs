@@ -4,20 +4,20 @@
 //! - What is written between two [commits](Storage::commit) is kept, all of it or nothing; what is committed is there after
 //!   the process dies, and with [`Durability::Full`](rookery_core::Durability) after the machine does.
 //! - A call that fails has changed nothing, and what was written before it stands. SQLite does not promise that where a
-//!   statement is interrupted or finds no room; what stood before is written again then. Where that cannot be done
+//!   statement is interrupted, or finds no room or no memory; what stood before is written again then. Where that cannot be done
 //!   everything is answered with [`StorageError::Unavailable`] until the commit, which fails.
 //! - An agent reads and writes its own file and nothing else, whatever its SQL says; what it sees of a failure names no
 //!   path.
 //! - An agent that is closed is one file, [`<plugin>/<name>.db`](Databases). It can be copied while it is written.
 //!
 //! Bounded by, for each agent: the limit that [`Databases::agent`] is given, 2 MiB of cached pages, 32 prepared statements,
-//! and a schema of 512 KiB. For each statement: 100,000 bytes, 1,000 parameters of 2 MiB, two seconds, 64 MiB of memory, and
-//! [`RESULT_BYTES`] of rows.
+//! and a schema of 512 KiB. For each statement: 100,000 bytes, 1,000 parameters of 2 MiB, two seconds, 64 MiB of memory that
+//! SQLite takes for it, and [`RESULT_BYTES`] of rows.
 //!
 //! A statement is interrupted between two of SQLite's steps, and only one of many steps is looked at: what is short runs to
-//! its end. So one step may use more memory than that, for as long as it lasts: 880 MiB were measured, for a JSON array of
-//! 64 texts of 2 MiB whose every character is escaped. And a statement that changes more than 64 MiB of what stood there
-//! before may find that too much, since what undoes it is kept in memory.
+//! its end. Its memory is exact, and its own: what is more is not given, and what other statements take does not count. A
+//! statement that changes more than 64 MiB of what stood there before may find that too much, since what undoes it is kept
+//! in memory.
 //!
 //! Everything here blocks: calls on [`Storage`] for at most a statement's time, those on [`Databases`], [`Storage::rest`] and
 //! [`Storage::close`] for as long as the disk takes.

@@ -27,7 +27,7 @@ const BYTES: usize = 512 << 10;
 
 /// What an agent's file is before anything is in it.
 pub(crate) fn image(agent: &AgentId) -> rusqlite::Result<Vec<u8>> {
-    let mut connection = Connection::open_in_memory()?;
+    let mut connection = rookery_sqlite::open_in_memory()?;
     // Only before the first table. Without it a file would never become smaller.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     fill(&connection, agent)?;

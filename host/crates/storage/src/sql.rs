@@ -1,7 +1,7 @@
 //! The agent's own SQL.
 //!
-//! Promises: a statement that fails has changed nothing; one is one statement; it is held to the [rules](crate::rules) and
-//! to its time. What it finds is bounded by [`RESULT_BYTES`](crate::RESULT_BYTES).
+//! Promises: a statement that fails has changed nothing; one is one statement; it is held to the [rules](crate::rules), to
+//! its time and to its memory. What it finds is bounded by [`RESULT_BYTES`](crate::RESULT_BYTES).
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Batch, CachedStatement, Error, ErrorCode, Row, ffi};
 use tokio::time::Instant;
 
-use crate::database::{Database, HOSTS, is_full};
+use crate::database::{Database, HOSTS, ROW, is_full};
 use crate::error::{SqlError, StorageError, bound};
 use crate::rows::{Rows, Value};
 use crate::schema;
 use crate::storage::Storage;
 use crate::transaction::Write;
-use crate::watch::{Asking, Ended, Findings, MEMORY};
+use crate::watch::{Asking, Findings, MEMORY, Means};
 
 /// A statement has at most so many bytes.
 pub(crate) const STATEMENT: usize = 100_000;
 /// And so many parameters.
 pub(crate) const PARAMETERS: usize = 1000;
-/// And may take so long.
-pub(crate) const TIME: Duration = Duration::from_secs(2);
+/// And may take so much.
+pub(crate) const MEANS: Means = Means { time: Duration::from_secs(2), memory: MEMORY };
 /// A text or blob has at most so many bytes.
 const VALUE: usize = 2 << 20;
 
@@ -75,28 +75,31 @@ impl Storage {
 
     fn inspect(&mut self, statement: &str, parameters: &[Value]) -> Result<Kind, SqlError> {
         check(statement, parameters)?;
-        let time = self.time;
-        let database = self.reading()?;
-        let asking = database.watch.guest(time);
-        let prepared = prepare(database, statement, &asking)?;
-        let expected = prepared.parameter_count();
-        if expected != parameters.len() {
-            let given = parameters.len();
-            return Err(SqlError::Invalid(format!("the statement has {expected} parameters, not {given}")));
-        }
-        let kind = Kind { writes: !prepared.readonly(), finds: prepared.column_count() > 0 };
-        put_back(prepared, statement, &asking.findings());
-        Ok(kind)
+        let means = self.means;
+        self.read(|database| {
+            let asking = database.watch.guest(means);
+            let prepared = prepare(database, statement, &asking)?;
+            let expected = prepared.parameter_count();
+            if expected != parameters.len() {
+                let given = parameters.len();
+                return Err(SqlError::Invalid(format!(
+                    "the statement has {expected} parameters, not {given}"
+                )));
+            }
+            let kind = Kind { writes: !prepared.readonly(), finds: prepared.column_count() > 0 };
+            put_back(prepared, statement, &asking.findings());
+            Ok(kind)
+        })
     }
 
     fn run(&mut self, kind: Kind, statement: &str, parameters: &[Value]) -> Result<Ran, SqlError> {
-        let time = self.time;
+        let means = self.means;
         if !kind.writes {
-            return run(self.reading()?, statement, parameters, time);
+            return self.read(|database| run(database, statement, parameters, means));
         }
         let ran = self.change(true, |database| {
             database.within_limit(|| {
-                let ran = run(database, statement, parameters, time)?;
+                let ran = run(database, statement, parameters, means)?;
                 if ran.findings.changes_schema {
                     check_schema(database)?;
                 }
@@ -117,13 +120,29 @@ pub(crate) fn run(
     database: &Database,
     statement: &str,
     parameters: &[Value],
-    time: Duration,
+    means: Means,
 ) -> Result<Ran, SqlError> {
     let began = Instant::now();
     let before = database.connection.total_changes();
-    let asking = database.watch.guest(time);
+    let asking = database.watch.guest(means);
     let mut prepared = prepare(database, statement, &asking)?;
-    let refused = |error| refused(database, &asking, error);
+    let found = find(database, &mut prepared, parameters, &asking);
+    let findings = asking.findings();
+    put_back(prepared, statement, &findings);
+    let rows = found?;
+    // SQLite leaves the number as it was where a statement is none of these three.
+    let counts = !findings.changes_schema && database.connection.total_changes() != before;
+    let changed = if counts { database.connection.changes() } else { 0 };
+    Ok(Ran { rows, changed, findings, took: began.elapsed() })
+}
+
+fn find(
+    database: &Database,
+    prepared: &mut CachedStatement<'_>,
+    parameters: &[Value],
+    asking: &Asking<'_>,
+) -> Result<Rows, SqlError> {
+    let refused = |error| refused(database, asking, error);
     let columns = (0..prepared.column_count()).map(|at| prepared.column_name(at).map(Into::into));
     let mut rows = Rows::new(columns.collect::<Result<_, _>>().map_err(refused)?)?;
     for (at, value) in parameters.iter().enumerate() {
@@ -133,13 +152,7 @@ pub(crate) fn run(
     while let Some(row) = found.next().map_err(refused)? {
         take(row, &mut rows)?;
     }
-    drop(found);
-    let findings = asking.findings();
-    put_back(prepared, statement, &findings);
-    // SQLite leaves the number as it was where a statement is none of these three.
-    let counts = !findings.changes_schema && database.connection.total_changes() != before;
-    let changed = if counts { database.connection.changes() } else { 0 };
-    Ok(Ran { rows, changed, findings, took: began.elapsed() })
+    Ok(rows)
 }
 
 /// What remembering a statement takes, in bytes.
@@ -224,11 +237,18 @@ fn first_word(statement: &str) -> &str {
     }
 }
 
+/// What reading a value may take: the value, and the end of a text.
+pub(crate) const READING: usize = ROW + 64;
+
 fn take(row: &Row<'_>, rows: &mut Rows) -> Result<(), SqlError> {
     let columns = rows.columns().len();
     let mut bytes = size_of::<Vec<Value>>() + columns * size_of::<Value>();
     let mut values = Vec::with_capacity(columns);
     for at in 0..columns {
+        // SQLite may have to copy the value before it is read, and rusqlite panics where there is no room.
+        if !rookery_sqlite::affords(READING) {
+            return Err(out_of_memory());
+        }
         let value = row.get_ref(at).map_err(|error| SqlError::Invalid(error.to_string()))?;
         if let ValueRef::Text(held) | ValueRef::Blob(held) = value {
             bytes += held.len();
@@ -269,10 +289,11 @@ fn refused(database: &Database, asking: &Asking<'_>, error: Error) -> SqlError {
     if let Some(denied) = findings.denied {
         return SqlError::Denied(denied);
     }
-    match findings.ended {
-        Some(Ended::TooSlow) => return SqlError::TooSlow,
-        Some(Ended::TooMuchMemory) => return out_of_memory(),
-        None => {}
+    match (findings.too_slow, asking.exceeded()) {
+        // Some of SQLite's functions that were refused memory go on, and fail when all rows have been.
+        (true, true) => return out_of_memory(),
+        (true, false) => return SqlError::TooSlow,
+        _ => {}
     }
     let Some(code) = error.sqlite_error() else {
         return SqlError::Invalid(match error {
@@ -286,7 +307,7 @@ fn refused(database: &Database, asking: &Asking<'_>, error: Error) -> SqlError {
     match code.code {
         ErrorCode::ConstraintViolation => SqlError::Constraint(text(&error)),
         ErrorCode::TooBig => StorageError::OutOfBounds("a row is at most 2 MiB".into()).into(),
-        ErrorCode::OutOfMemory => out_of_memory(),
+        ErrorCode::OutOfMemory if asking.exceeded() => out_of_memory(),
         // SQLite's word for an error in the statement.
         ErrorCode::Unknown if code.extended_code & 0xff == ffi::SQLITE_ERROR => {
             SqlError::Invalid(text(&error))

@@ -11,6 +11,7 @@ use crate::database::{self, Database};
 use crate::error::{FileError, SqlError, StorageError};
 use crate::index::Index;
 use crate::transaction::{Redo, Transaction, Write};
+use crate::watch::Means;
 use crate::{alarms, keys, sql};
 
 /// What one agent keeps. Whoever has it is the only one who writes.
@@ -22,8 +23,8 @@ pub struct Storage {
     path: PathBuf,
     durability: Durability,
     limit: u64,
-    /// How long a statement of the guest may take.
-    pub(crate) time: Duration,
+    /// What a statement of the guest may take.
+    pub(crate) means: Means,
     open: Open,
     transaction: Transaction,
     pub(crate) index: Arc<Index>,
@@ -57,7 +58,7 @@ impl Storage {
     ) -> Self {
         let (open, transaction) = (Open::Not, Transaction::None);
         let (rings, used) = (None, false);
-        Self { agent, path, durability, limit, time: sql::TIME, open, transaction, index, rings, used }
+        Self { agent, path, durability, limit, means: sql::MEANS, open, transaction, index, rings, used }
     }
 
     /// Keeps what was written since the last time, all of it or nothing. Costs nothing where nothing was written.
@@ -167,6 +168,19 @@ impl Storage {
         }
     }
 
+    /// Reads something, as a guest's statement does. SQLite undoes the transaction even where one that only reads is refused
+    /// memory.
+    pub(crate) fn read<T>(
+        &mut self,
+        read: impl FnOnce(&Database) -> Result<T, SqlError>,
+    ) -> Result<T, SqlError> {
+        let found = read(self.reading()?);
+        if found.is_err() && self.in_transaction() {
+            self.undo(false, false);
+        }
+        found
+    }
+
     /// Changes something: all that `write` does or nothing, whatever becomes of the transaction later. `several` is whether
     /// it takes more than one statement of a kind that SQLite undoes by itself.
     pub(crate) fn change<T>(
@@ -232,7 +246,7 @@ impl Storage {
     /// Undoes what a call did that failed.
     fn undo(&mut self, began: bool, fenced: bool) {
         let Open::File(database) = &self.open else { return };
-        // SQLite has undone everything where a statement that writes is interrupted, or finds no room.
+        // SQLite has undone everything where a statement that writes is interrupted, or one of any kind finds no room.
         if database.connection.is_autocommit() {
             if !began {
                 return self.redo();
@@ -258,7 +272,7 @@ impl Storage {
         let Some(writes) = redo.writes() else { return };
         let mut again = Redo::new();
         let repeated = database.begin().is_ok()
-            && writes.into_iter().all(|write| repeat(database, write, self.time, &mut again).is_some());
+            && writes.into_iter().all(|write| repeat(database, write, self.means, &mut again).is_some());
         if repeated {
             self.transaction = Transaction::Open(again);
         } else {
@@ -283,7 +297,7 @@ impl Storage {
 }
 
 /// None where it did not go as it did the first time.
-fn repeat(database: &Database, write: Write, time: Duration, again: &mut Redo) -> Option<()> {
+fn repeat(database: &Database, write: Write, means: Means, again: &mut Redo) -> Option<()> {
     match &write {
         Write::Set { key, value } => {
             keys::set(database, key, value).ok()?;
@@ -304,7 +318,7 @@ fn repeat(database: &Database, write: Write, time: Duration, again: &mut Redo) -
         Write::Run { statement, parameters, changed } => {
             // Prepared afresh it is told what the statement and its triggers ask for.
             database.connection.flush_prepared_statement_cache();
-            let ran = sql::run(database, statement, parameters, time).ok()?;
+            let ran = sql::run(database, statement, parameters, means).ok()?;
             if ran.findings.fickle || ran.changed != *changed {
                 return None;
             }

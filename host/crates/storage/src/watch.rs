@@ -1,26 +1,26 @@
 //! Looks over SQLite's shoulder while a guest's statement is prepared and run.
 //!
-//! Promises: a guest's statement is held to [`rules`] and ended at its deadline or at [`MEMORY`]; the host's own
-//! statements are held to nothing.
-//! Costs: a look every [`STEPS`] steps of SQLite's machine, about 1 % of a statement that computes. One step cannot be
-//! interrupted; [functions](mod@crate::functions) replaces those that could be made to take long.
+//! Promises: a guest's statement is held to [`rules`], ended at its deadline, and given no more memory than [`MEMORY`]; the
+//! host's own statements are held to nothing.
+//! Costs: a look at the clock every [`STEPS`] steps of SQLite's machine, about 1 % of a statement that computes. One step
+//! cannot be interrupted; [functions](mod@crate::functions) replaces those that could be made to take long.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rookery_sqlite::Bound;
+use rusqlite::Connection;
 use rusqlite::hooks::{AuthContext, Authorization};
-use rusqlite::{Connection, ffi};
 use tokio::time::Instant;
 
 use crate::rules::{self, Effect};
 
-/// How much more memory SQLite may use than when the statement began, in bytes: enough to sort a million rows. It is
-/// counted for the whole process, since SQLite counts no other way; where many statements compute at once they share it,
-/// and one that is ended for another's memory may be tried again.
-pub(crate) const MEMORY: i64 = 64 << 20;
+/// How much more memory SQLite may have than when the statement began, in bytes: enough to sort a million rows. What the
+/// connection has already, its cached pages and prepared statements, has bounds of its own.
+pub(crate) const MEMORY: usize = 64 << 20;
 
-/// Between two looks. A step handles at most a row of 2 MiB, and a row takes some ten steps, so that a statement that
-/// collects rows is at most some 50 MiB over its bound when it is ended.
+/// Between two looks. Most steps take less than a microsecond; what takes longest is `LIKE` over a text of 2 MiB, half a
+/// second, and a statement of many of them is ended that many seconds late.
 const STEPS: i32 = 250;
 
 /// One per connection; SQLite's callbacks hold it too.
@@ -31,15 +31,14 @@ pub(crate) struct Watch(Arc<Mutex<Option<Look>>>);
 #[derive(Debug, Default)]
 struct Look {
     deadline: Option<Instant>,
-    memory: i64,
     findings: Findings,
 }
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Findings {
-    /// Why it was ended, if it was.
-    pub(crate) ended: Option<Ended>,
+    /// Whether it was ended at its deadline.
+    pub(crate) too_slow: bool,
     /// What it asked for and may not, if there is such a thing.
     pub(crate) denied: Option<String>,
     /// It makes, changes or removes a table or the like. Only known where it was prepared afresh.
@@ -48,14 +47,19 @@ pub(crate) struct Findings {
     pub(crate) fickle: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
-    TooSlow,
-    TooMuchMemory,
+/// How much a guest's statement may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Means {
+    pub(crate) time: Duration,
+    /// In bytes.
+    pub(crate) memory: usize,
 }
 
 /// As long as this lives, it is a guest who asks.
-pub(crate) struct Asking<'a>(&'a Watch);
+pub(crate) struct Asking<'a> {
+    watch: &'a Watch,
+    bound: Bound,
+}
 
 impl Watch {
     /// Has `connection` ask this before it prepares anything, and while it runs.
@@ -67,11 +71,11 @@ impl Watch {
         Ok(watch)
     }
 
-    /// From now on a guest asks, who has so much time.
-    pub(crate) fn guest(&self, time: Duration) -> Asking<'_> {
-        let deadline = Instant::now().checked_add(time);
-        *self.lock() = Some(Look { deadline, memory: memory() + MEMORY, ..Look::default() });
-        Asking(self)
+    /// From now on a guest asks, who has so much.
+    pub(crate) fn guest(&self, means: Means) -> Asking<'_> {
+        let deadline = Instant::now().checked_add(means.time);
+        *self.lock() = Some(Look { deadline, ..Look::default() });
+        Asking { watch: self, bound: Bound::new(means.memory) }
     }
 
     fn judge(&self, context: &AuthContext<'_>) -> Authorization {
@@ -93,12 +97,8 @@ impl Watch {
     fn ends(&self) -> bool {
         let mut look = self.lock();
         let Some(look) = look.as_mut() else { return false };
-        if memory() > look.memory {
-            look.findings.ended = Some(Ended::TooMuchMemory);
-        } else if look.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            look.findings.ended = Some(Ended::TooSlow);
-        }
-        look.findings.ended.is_some()
+        look.findings.too_slow = look.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        look.findings.too_slow
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Look>> {
@@ -109,19 +109,17 @@ impl Watch {
 
 impl Asking<'_> {
     pub(crate) fn findings(&self) -> Findings {
-        self.0.lock().as_ref().map(|look| look.findings.clone()).unwrap_or_default()
+        self.watch.lock().as_ref().map(|look| look.findings.clone()).unwrap_or_default()
+    }
+
+    /// Whether SQLite was refused memory.
+    pub(crate) fn exceeded(&self) -> bool {
+        self.bound.exceeded()
     }
 }
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        *self.0.lock() = None;
+        *self.watch.lock() = None;
     }
-}
-
-/// How many bytes SQLite uses in this process.
-#[allow(unsafe_code, reason = "rusqlite has no safe name for it; it takes nothing and only reads a counter")]
-fn memory() -> i64 {
-    // SAFETY: may be called at any time from any thread, also from within SQLite's callbacks.
-    unsafe { ffi::sqlite3_memory_used() }
 }

@@ -1,7 +1,5 @@
 //! Agents that are removed, and their runs with them.
 
-use rusqlite::Connection;
-
 use super::*;
 
 fn forget(runs: &Runs, name: &str) -> Result<u64, ArchiveError> {
@@ -14,7 +12,7 @@ fn count(runs: &Runs, name: &str) -> u64 {
 
 /// How many rows there are in each table.
 fn rows_in(folder: &Path) -> [i64; 3] {
-    let connection = Connection::open(folder.join("runs.db")).unwrap();
+    let connection = rookery_sqlite::open(folder.join("runs.db")).unwrap();
     ["runs", "events", "removed"].map(|table| {
         connection.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get(0)).unwrap()
     })

@@ -1,13 +1,12 @@
 //! What is long is not in its run's row, and what is short is nowhere else.
 
 use rookery_core::LISTED_PROMPT;
-use rusqlite::Connection;
 
 use super::*;
 use crate::retention::Sweeper;
 
 fn count(folder: &Path, table: &str) -> i64 {
-    let connection = Connection::open(folder.join("runs.db")).unwrap();
+    let connection = rookery_sqlite::open(folder.join("runs.db")).unwrap();
     connection.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get(0)).unwrap()
 }
 
@@ -101,7 +100,7 @@ fn a_page_of_long_prompts_is_short() {
     assert_eq!(page.len(), 10);
     assert!(page.iter().all(|state| state.prompt_cut && state.prompt.len() == LISTED_PROMPT));
     // Nor is more read from the disk: what is long is not in the rows.
-    let connection = Connection::open(folder.path().join("runs.db")).unwrap();
+    let connection = rookery_sqlite::open(folder.path().join("runs.db")).unwrap();
     let longest = "SELECT max(octet_length(prompt) + coalesce(octet_length(body), 0)) FROM runs";
     let longest: isize = connection.query_row(longest, (), |row| row.get(0)).unwrap();
     assert_eq!(longest, LISTED_PROMPT as isize);
@@ -118,7 +117,7 @@ fn long_prompts_of_removed_runs_are_erased_a_few_at_a_time() {
         tape.settle(&runs);
     }
     runs.close();
-    let mut connection = Connection::open(folder.path().join("runs.db")).unwrap();
+    let mut connection = rookery_sqlite::open(folder.path().join("runs.db")).unwrap();
     let mut sweeper = Sweeper::new(Duration::ZERO, 1000);
     let mut left = count(folder.path(), "events");
     assert_eq!(left, 20);
@@ -141,7 +140,7 @@ fn after_a_restart_no_run_is_given_the_events_of_one_that_is_being_removed() {
     old.end_at(Outcome::Done, at(1));
     old.settle(&runs);
     runs.close();
-    let mut connection = Connection::open(folder.path().join("runs.db")).unwrap();
+    let mut connection = rookery_sqlite::open(folder.path().join("runs.db")).unwrap();
     assert!(Sweeper::new(Duration::ZERO, 0).step(&mut connection, SystemTime::now()).unwrap());
     assert_eq!(count(folder.path(), "runs"), 0);
     assert!(count(folder.path(), "events") > 0, "some are left");

@@ -44,7 +44,7 @@ impl Former {
 
 /// A database as the version left it that knew these formats.
 fn database(folder: &Path, formats: &[&str]) -> Connection {
-    let connection = Connection::open(folder.join("runs.db")).unwrap();
+    let connection = rookery_sqlite::open(folder.join("runs.db")).unwrap();
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").unwrap();
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).unwrap();
     formats.iter().for_each(|format| connection.execute_batch(format).unwrap());
@@ -173,7 +173,7 @@ fn a_migration_that_fails_leaves_the_folder_as_it_was() {
     former.0.execute("UPDATE runs SET id = 'no id'", ()).unwrap();
     drop(former);
     assert!(Runs::open(&settings(folder.path())).is_err());
-    let connection = Connection::open(folder.path().join("runs.db")).unwrap();
+    let connection = rookery_sqlite::open(folder.path().join("runs.db")).unwrap();
     let found: (i64, String) = connection
         .query_row("SELECT user_version, id FROM pragma_user_version, runs", (), |row| {
             Ok((row.get(0)?, row.get(1)?))

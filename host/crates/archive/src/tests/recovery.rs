@@ -1,5 +1,4 @@
 use rookery_core::{Code, Standing};
-use rusqlite::Connection;
 
 use super::*;
 
@@ -96,7 +95,7 @@ fn a_damaged_block_is_an_error_for_its_reader_alone() {
     let path = folder.path().join("runs.db");
     let break_it = "UPDATE runs SET items = x'05000000ff', state = '?' WHERE name = 'a'; \
          UPDATE events SET items = x'05000000ff'; UPDATE runs SET state = '?' WHERE name = 'b'";
-    Connection::open(path).unwrap().execute_batch(break_it).unwrap();
+    rookery_sqlite::open(path).unwrap().execute_batch(break_it).unwrap();
     let runs = open(folder.path());
     for broken in [broken, longer] {
         assert!(wait(runs.read(broken.run, 0, 1_000)).unwrap_err().0.contains("damaged"));

@@ -82,7 +82,7 @@ fn a_step_removes_little_and_what_is_half_removed_is_seen_by_nobody() {
     }
     runs.close();
     let path = folder.path().join("runs.db");
-    let mut connection = Connection::open(&path).unwrap();
+    let mut connection = rookery_sqlite::open(&path).unwrap();
     let size = std::fs::metadata(&path).unwrap().len();
     let mut sweeper = Sweeper::new(DAY, 1000);
     let (mut steps, mut blocks) = (0, count(&connection, "events"));

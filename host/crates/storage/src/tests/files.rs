@@ -2,8 +2,6 @@ use rookery_core::Durability;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use rusqlite::Connection;
-
 use super::*;
 use crate::{FileError, SqlError};
 
@@ -20,7 +18,7 @@ fn get(house: &House, name: &str, key: &str) -> Option<Vec<u8>> {
 
 /// Changes an exported file as only somebody who is not the host can.
 fn tamper(path: &Path, statements: &str) {
-    let connection = Connection::open(path).unwrap();
+    let connection = rookery_sqlite::open(path).unwrap();
     let off = rusqlite::config::DbConfig::SQLITE_DBCONFIG_DEFENSIVE;
     connection.set_db_config(off, false).unwrap();
     connection.execute_batch(statements).unwrap();
@@ -94,7 +92,7 @@ fn a_copy_is_of_one_moment_while_the_agent_goes_on_writing() {
         for copy in 0..5 {
             let out = house.folder.path().join(format!("{copy}.db"));
             house.databases.export(&agent("alice"), &out).unwrap();
-            let copy = Connection::open(&out).unwrap();
+            let copy = rookery_sqlite::open(&out).unwrap();
             let row =
                 copy.query_row("SELECT count(*), count(DISTINCT a), min(a = b) FROM pairs", (), |row| {
                     Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, bool>(2)?))
@@ -227,7 +225,7 @@ fn agents_are_listed_page_by_page_and_what_is_nobodys_is_left_out() {
     )
     .unwrap();
     std::fs::write(folder.join("chat/empty.db"), "").unwrap();
-    Connection::open(folder.join("chat/d.db")).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
+    rookery_sqlite::open(folder.join("chat/d.db")).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
     std::fs::create_dir_all(folder.join("chat/e.db")).unwrap();
     std::fs::create_dir_all(folder.join("Not-a-plugin")).unwrap();
     std::fs::write(folder.join("file"), "").unwrap();
@@ -277,7 +275,7 @@ fn what_is_not_one_of_ours_is_not_brought_in() {
     let schema = |name: &str, statements: &str| tamper(&export(name), statements);
     std::fs::write(path("text"), "my notes\n".repeat(1000)).unwrap();
     std::fs::write(path("empty"), "").unwrap();
-    Connection::open(path("foreign"))
+    rookery_sqlite::open(path("foreign"))
         .unwrap()
         .execute_batch("CREATE TABLE rookery_keys (key, value)")
         .unwrap();
@@ -357,7 +355,7 @@ fn a_hostile_schema_harms_only_who_asks_for_it() {
     );
     house.databases.import(&agent("bob"), &out).unwrap();
     let mut bob = house.agent("bob");
-    bob.time = Duration::from_millis(50);
+    bob.means.time = Duration::from_millis(50);
     bob.set("a", b"2").unwrap();
     for statement in
         ["SELECT * FROM evil", "INSERT INTO notes (b) VALUES (1) RETURNING 1", "SELECT * FROM endless"]

@@ -3,6 +3,7 @@
 mod alarms;
 mod files;
 mod keys;
+mod memory;
 mod model;
 mod rest;
 mod sql;

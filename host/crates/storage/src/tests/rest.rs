@@ -1,7 +1,5 @@
 use std::fs;
 
-use rusqlite::Connection;
-
 use super::*;
 
 /// Rests until there is no more to be done; how often that was.
@@ -136,7 +134,7 @@ fn a_file_that_is_being_copied_is_let_go_and_who_copies_it_tidies_up() {
     let mut alice = house.agent("alice");
     alice.set("a", b"1").unwrap();
     alice.commit().unwrap();
-    let copier = Connection::open(house.path("alice")).unwrap();
+    let copier = rookery_sqlite::open(house.path("alice")).unwrap();
     copier.execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema").unwrap();
     alice.set("a", b"2").unwrap();
     alice.commit().unwrap();

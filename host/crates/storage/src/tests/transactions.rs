@@ -11,7 +11,7 @@ const ENDLESS: &str = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 
 fn new() -> (House, Storage) {
     let house = House::new();
     let mut storage = house.agent("alice");
-    storage.time = Duration::from_millis(100);
+    storage.means.time = Duration::from_millis(100);
     storage.execute("CREATE TABLE notes (text, at TEXT DEFAULT CURRENT_TIMESTAMP)", &[]).unwrap();
     storage.set("before", b"1").unwrap();
     storage.commit().unwrap();
@@ -25,7 +25,7 @@ fn notes(storage: &mut Storage) -> usize {
 /// Closes it and looks at the file as it is then.
 fn check(house: &House, mut storage: Storage) {
     storage.close().unwrap();
-    let connection = rusqlite::Connection::open(house.path("alice")).unwrap();
+    let connection = rookery_sqlite::open(house.path("alice")).unwrap();
     let sound: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
     assert_eq!(sound, "ok");
 }
@@ -147,7 +147,7 @@ fn what_would_be_too_large_is_refused_before_it_is_made() {
 #[test]
 fn functions_that_could_take_for_ever_do_not() {
     let (_house, mut storage) = new();
-    storage.time = Duration::from_secs(60);
+    storage.means.time = Duration::from_secs(60);
     let large = "WITH big (x, y) AS (SELECT printf('%.*c', 2000000, 'x'), printf('%.*c', 2000000, 'y'))";
     for (expression, expected) in [
         ("instr(x, substr(x, 1000001) || 'y')", Value::Integer(0)),
@@ -160,7 +160,7 @@ fn functions_that_could_take_for_ever_do_not() {
         assert_eq!(rows.next(9), [[expected]], "{expression}");
     }
     // And they are SQLite's to the letter; `rusqlite` alone is what they are compared with.
-    let sqlite = rusqlite::Connection::open_in_memory().unwrap();
+    let sqlite = rookery_sqlite::open_in_memory().unwrap();
     for expression in [
         "instr('héllo', 'l')",
         "instr(x'0102c302', x'02')",

@@ -8,7 +8,7 @@ use crate::writer::Writer;
 
 fn writer(folder: &Path) -> (Writer, Connection) {
     let opened = USAGE.open(folder, Durability::Normal).unwrap();
-    let other = Connection::open(&opened.path).unwrap();
+    let other = rookery_sqlite::open(&opened.path).unwrap();
     (Writer::new(opened.connection, opened.lock), other)
 }
 
@@ -87,7 +87,7 @@ fn while_the_disk_fails_so_many_entries_wait_and_the_oldest_are_given_up() {
 fn calls_go_on_and_limits_hold_while_the_disk_fails() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path());
-    let other = Connection::open(folder.path().join("usage.db")).unwrap();
+    let other = rookery_sqlite::open(folder.path().join("usage.db")).unwrap();
     fail(&other, true);
     let meter = ledger.plugin(plugin("chat"), Budget { agent: tokens(100), ..Budget::default() });
     let mut charge = meter.begin(&name("alice"), &run(), "m", None, 60).unwrap();
@@ -105,7 +105,7 @@ fn calls_go_on_and_limits_hold_while_the_disk_fails() {
 fn a_table_that_cannot_be_read_stops_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path());
-    let other = Connection::open(folder.path().join("usage.db")).unwrap();
+    let other = rookery_sqlite::open(folder.path().join("usage.db")).unwrap();
     other.execute_batch("ALTER TABLE usage RENAME TO gone").unwrap();
     let meter = ledger.plugin(plugin("chat"), Budget { agent: requests(1), ..Budget::default() });
     drop(meter.begin(&name("alice"), &run(), "m", None, 60).unwrap());
@@ -135,7 +135,7 @@ fn after_the_end_calls_go_on_unwritten_and_reports_are_refused() {
 fn what_is_not_written_yet_keeps_its_agent_in_memory() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path());
-    let other = Connection::open(folder.path().join("usage.db")).unwrap();
+    let other = rookery_sqlite::open(folder.path().join("usage.db")).unwrap();
     fail(&other, true);
     let meter = ledger.plugin(plugin("chat"), Budget { agent: requests(1), ..Budget::default() });
     for number in 0..3000 {

@@ -1,5 +1,3 @@
-use rusqlite::Connection;
-
 use super::*;
 
 /// Two days, two plugins, three agents, two models.
@@ -80,7 +78,7 @@ fn names_that_are_none_are_said_to_be_damage() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = filled(folder.path());
     all(&ledger);
-    let other = Connection::open(folder.path().join("usage.db")).unwrap();
+    let other = rookery_sqlite::open(folder.path().join("usage.db")).unwrap();
     other.execute_batch("UPDATE usage SET agent = '../x' WHERE agent = 'bob'").unwrap();
     let error = ledger.report(&query(By::Agent)).unwrap_err();
     assert!(matches!(error, ReportError::Open(OpenError::NotOurs { .. })), "{error}");
