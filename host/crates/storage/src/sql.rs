@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::ValueRef;
-use rusqlite::{Batch, CachedStatement, Error, ErrorCode, Row, ffi};
+use rusqlite::{Batch, CachedStatement, Error, ErrorCode, Row, StatementStatus, ffi};
 use tokio::time::Instant;
 
 use crate::database::{Database, HOSTS, ROW, is_full};
@@ -29,6 +29,8 @@ const VALUE: usize = 2 << 20;
 
 /// Statements up to so many bytes are kept prepared. What is longer is hardly asked twice, and takes memory.
 const KEPT: usize = 4096;
+/// And as long as they take no more than so many bytes, as many views can make of a short one.
+const KEPT_MEMORY: i32 = 256 << 10;
 
 /// What a statement did.
 pub(crate) struct Ran {
@@ -80,14 +82,14 @@ impl Storage {
             let asking = database.watch.guest(means);
             let prepared = prepare(database, statement, &asking)?;
             let expected = prepared.parameter_count();
+            let kind = Kind { writes: !prepared.readonly(), finds: prepared.column_count() > 0 };
+            put_back(prepared, statement, &asking.findings());
             if expected != parameters.len() {
                 let given = parameters.len();
                 return Err(SqlError::Invalid(format!(
                     "the statement has {expected} parameters, not {given}"
                 )));
             }
-            let kind = Kind { writes: !prepared.readonly(), finds: prepared.column_count() > 0 };
-            put_back(prepared, statement, &asking.findings());
             Ok(kind)
         })
     }
@@ -212,7 +214,8 @@ fn prepare<'a>(
 /// Leaves a statement prepared for the next time, or not.
 fn put_back(prepared: CachedStatement<'_>, statement: &str, findings: &Findings) {
     // What changes the schema is always prepared afresh, so that it is always known to.
-    if statement.len() > KEPT || findings.changes_schema {
+    let large = || findings.afresh && prepared.get_status(StatementStatus::MemUsed) > KEPT_MEMORY;
+    if statement.len() > KEPT || findings.changes_schema || large() {
         prepared.discard();
     }
 }

@@ -41,9 +41,11 @@ pub(crate) struct Findings {
     pub(crate) too_slow: bool,
     /// What it asked for and may not, if there is such a thing.
     pub(crate) denied: Option<String>,
-    /// It makes, changes or removes a table or the like. Only known where it was prepared afresh.
+    /// Whether it was prepared, and not taken from those that are kept. Only then is the rest known.
+    pub(crate) afresh: bool,
+    /// It makes, changes or removes a table or the like.
     pub(crate) changes_schema: bool,
-    /// Run again it may do something else: it asks for the time or for chance. Only known where it was prepared afresh.
+    /// Run again it may do something else: it asks for the time or for chance.
     pub(crate) fickle: bool,
 }
 
@@ -82,6 +84,7 @@ impl Watch {
         let mut look = self.lock();
         let Some(look) = look.as_mut() else { return Authorization::Allow };
         let findings = &mut look.findings;
+        findings.afresh = true;
         match rules::judge(context, findings.changes_schema) {
             Ok(Effect::Plain) => {}
             Ok(Effect::ChangesSchema) => findings.changes_schema = true,

@@ -296,3 +296,22 @@ fn a_schema_cannot_be_made_larger_than_memory_bears() {
     storage.query(&format!("SELECT * FROM v{}", made - 1), &[]).unwrap();
     storage.commit().unwrap();
 }
+
+#[test]
+fn a_schema_cannot_be_made_larger_by_a_statement_that_failed_at_first() {
+    let (_house, mut storage) = new();
+    let long = "x".repeat(3900);
+    let mut made = 0;
+    let error = loop {
+        // It is asked what it does only when it is prepared afresh.
+        let statement = format!("CREATE TABLE t{made} AS SELECT ? AS {long}");
+        storage.execute(&statement, &[]).unwrap_err();
+        match storage.execute(&statement, &[text("a")]) {
+            Ok(_) if made < 200 => made += 1,
+            Ok(_) => panic!("it is {made} tables large"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(&error, SqlError::Denied(text) if text.contains("512 KiB")), "{error:?}");
+    assert!((100..140).contains(&made), "{made}");
+}
