@@ -2,6 +2,8 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rookery_core::{AgentId, Durability};
 use rookery_storage::{Databases, SqlError, Storage, StorageError};
@@ -56,6 +58,7 @@ fn no_statement_takes_more_memory_than_it_may_not_even_for_a_moment() {
     for (statement, least) in [
         // Texts whose every character is escaped, joined in one step: 880 MiB without a bound.
         (format!("SELECT json_array({}) FROM {large}", ["x"; 64].join(", ")), 30 * MIB),
+        (format!("SELECT json_array({}) FROM {large}", ["x"; 10].join(", ")), 30 * MIB),
         (format!("SELECT json_array({}) FROM {large}", ["x"; 1000].join(", ")), 30 * MIB),
         (format!("SELECT json_object({}) FROM {large}", ["x, x"; 50].join(", ")), 30 * MIB),
         (
@@ -78,4 +81,44 @@ fn no_statement_takes_more_memory_than_it_may_not_even_for_a_moment() {
         assert!((least..64 * MIB + 3 * MIB).contains(&most), "{statement:.99}: {most}");
     }
     storage.close().unwrap();
+}
+
+#[test]
+fn nothing_panics_where_a_value_is_read_for_which_there_is_no_memory_left() {
+    let panics = Arc::new(AtomicUsize::new(0));
+    let (counted, told) = (panics.clone(), std::panic::take_hook());
+    // SQLite's functions are behind a wall that panics do not pass, and that says only that it failed.
+    std::panic::set_hook(Box::new(move |panic| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        told(panic);
+    }));
+    let folder = tempfile::tempdir().unwrap();
+    let databases = Databases::open(folder.path().into(), Durability::Normal).unwrap();
+    let agent = AgentId { plugin: "chat".parse().unwrap(), name: "alice".parse().unwrap() };
+    let mut storage = databases.agent(&agent, 1 << 30);
+    // A text that SQLite has without an end, and copies to write one.
+    let text = "CAST(zeroblob(1999992) AS TEXT)";
+    for read in [
+        text.to_owned(),
+        "zeroblob(2000000)".into(),
+        format!("instr({text}, 'a')"),
+        format!("length(replace('a', 'b', {text}))"),
+        format!("length(trim('a', {text}))"),
+    ] {
+        let (mut fine, mut refused) = (0, 0);
+        // What is held before it leaves ever less, down to nothing.
+        for held in (552..616).step_by(4) {
+            let statement = format!(
+                "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {held}), \
+                 held AS MATERIALIZED (SELECT zeroblob(100000) FROM n) SELECT {read} FROM (SELECT count(*) FROM held)"
+            );
+            match run(&mut storage, &statement).1 {
+                Ok(()) => fine += 1,
+                Err(SqlError::Storage(StorageError::OutOfBounds(_))) => refused += 1,
+                ran => panic!("{read}, {held}: {ran:?}"),
+            }
+        }
+        assert!(fine > 1 && refused > 5, "{read}: {fine}, {refused}");
+    }
+    assert_eq!(panics.load(Ordering::Relaxed), 0);
 }
