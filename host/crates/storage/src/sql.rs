@@ -310,7 +310,7 @@ fn refused(database: &Database, asking: &Asking<'_>, error: Error) -> SqlError {
     match code.code {
         ErrorCode::ConstraintViolation => SqlError::Constraint(text(&error)),
         ErrorCode::TooBig => StorageError::OutOfBounds("a row is at most 2 MiB".into()).into(),
-        ErrorCode::OutOfMemory if asking.exceeded() => out_of_memory(),
+        ErrorCode::OutOfMemory | ErrorCode::OperationInterrupted if asking.exceeded() => out_of_memory(),
         // SQLite's word for an error in the statement.
         ErrorCode::Unknown if code.extended_code & 0xff == ffi::SQLITE_ERROR => {
             SqlError::Invalid(text(&error))

@@ -2,7 +2,7 @@
 //!
 //! Promises: a guest's statement is held to [`rules`], ended at its deadline, and given no more memory than [`MEMORY`]; the
 //! host's own statements are held to nothing.
-//! Costs: a look at the clock every [`STEPS`] steps of SQLite's machine, about 1 % of a statement that computes. One step
+//! Costs: a look at clock and memory every [`STEPS`] steps of SQLite's machine, about 1 % of a statement that computes. One step
 //! cannot be interrupted; [functions](mod@crate::functions) replaces those that could be made to take long.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +23,10 @@ pub(crate) const MEMORY: usize = 64 << 20;
 /// second, and a statement of many of them is ended that many seconds late.
 const STEPS: i32 = 250;
 
+/// A statement that has less than this part of its memory left is interrupted at the next look. Refused in the middle of
+/// something it would have SQLite undo the whole transaction, where one that only reads and is interrupted undoes nothing.
+const SPARE: usize = 32;
+
 /// One per connection; SQLite's callbacks hold it too.
 #[derive(Clone, Default)]
 pub(crate) struct Watch(Arc<Mutex<Option<Look>>>);
@@ -31,6 +35,8 @@ pub(crate) struct Watch(Arc<Mutex<Option<Look>>>);
 #[derive(Debug, Default)]
 struct Look {
     deadline: Option<Instant>,
+    /// What is to be left of its memory when it is looked at, in bytes.
+    spare: usize,
     findings: Findings,
 }
 
@@ -76,7 +82,8 @@ impl Watch {
     /// From now on a guest asks, who has so much.
     pub(crate) fn guest(&self, means: Means) -> Asking<'_> {
         let deadline = Instant::now().checked_add(means.time);
-        *self.lock() = Some(Look { deadline, ..Look::default() });
+        let spare = means.memory / SPARE;
+        *self.lock() = Some(Look { deadline, spare, ..Look::default() });
         Asking { watch: self, bound: Bound::new(means.memory) }
     }
 
@@ -101,7 +108,7 @@ impl Watch {
         let mut look = self.lock();
         let Some(look) = look.as_mut() else { return false };
         look.findings.too_slow = look.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        look.findings.too_slow
+        look.findings.too_slow || !rookery_sqlite::affords(look.spare)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Look>> {

@@ -111,6 +111,19 @@ fn a_statement_takes_no_more_memory_than_it_may_and_leaves_what_was_before() {
 }
 
 #[test]
+fn a_query_that_needs_too_much_memory_undoes_nothing_not_even_what_could_not_be_written_again() {
+    let (_house, mut storage) = new();
+    storage.set("large", &vec![1; 2 * MIB]).unwrap();
+    storage.execute("INSERT INTO log (what) VALUES (random())", &[]).unwrap();
+    let before = state(&mut storage);
+    let sort = "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) SELECT i, text FROM n, notes ORDER BY -i";
+    assert!(is_too_much(&storage.query(sort, &[])));
+    assert!(state(&mut storage) == before);
+    storage.commit().unwrap();
+    assert_eq!(storage.get("large"), Ok(Some(vec![1; 2 * MIB])));
+}
+
+#[test]
 fn one_step_that_takes_more_memory_than_it_may_is_refused() {
     let (_house, mut storage) = new();
     for (function, count) in
