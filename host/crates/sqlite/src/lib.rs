@@ -6,7 +6,8 @@
 //! Ensured by: connections are opened here and nowhere else; where SQLite was in use before, which would leave it with
 //! memory that nobody counts, nothing is opened at all.
 //! Costs: eight bytes a block, and a look at a number of the thread's own. SQLite's own statistics are off, for which it
-//! would take one lock for the whole process at every block.
+//! would take one lock for the whole process at every block; it still does for every page that a cache grows by, which only
+//! its build could change.
 
 mod bound;
 mod memory;
