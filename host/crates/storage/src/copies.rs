@@ -12,7 +12,7 @@ use rookery_core::AgentId;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::database::{self, failed, first_file, private_file, sync};
+use crate::database::{self, failed, first_file, private_file, remove_empty, sync};
 use crate::databases::Databases;
 use crate::error::FileError;
 use crate::{names, schema};
@@ -74,7 +74,8 @@ impl Databases {
         }
         let failed = |error| FileError::Io { path: path.clone(), error };
         database::forget(&path).and_then(|()| clear(&path)).map_err(failed)?;
-        let part = Part::beside(&path)?;
+        let mut part = Part::beside(&path)?;
+        part.in_plugin = true;
         first_file(&part.path).map_err(failed)?;
         Ok(part)
     }
@@ -145,6 +146,8 @@ fn copy(from: &Connection, to: &mut Connection) -> rusqlite::Result<()> {
 struct Part {
     path: PathBuf,
     whole: PathBuf,
+    /// Its folder is a plugin's, and goes too where it would be empty.
+    in_plugin: bool,
 }
 
 impl Part {
@@ -152,7 +155,7 @@ impl Part {
         if fs::symlink_metadata(whole).is_ok() {
             return Err(FileError::Exists(whole.into()));
         }
-        Ok(Self { path: names::beside(whole, ".part"), whole: whole.into() })
+        Ok(Self { path: names::beside(whole, ".part"), whole: whole.into(), in_plugin: false })
     }
 
     /// Waits for the disk, and gives the file its name unless there is something of that name by now.
@@ -176,6 +179,9 @@ impl Drop for Part {
         // It has its name by now, or is worth nothing.
         for path in names::companions(&self.path).iter().chain([&self.path]) {
             let _ = fs::remove_file(path);
+        }
+        if self.in_plugin {
+            let _ = remove_empty(names::folder(&self.path));
         }
     }
 }

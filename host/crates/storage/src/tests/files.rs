@@ -146,6 +146,21 @@ fn the_folder_of_a_plugin_goes_with_its_last_agent_and_with_no_other() {
 }
 
 #[test]
+fn what_is_not_brought_in_leaves_no_folder_behind_and_what_is_not_taken_out_leaves_the_one_that_was_there() {
+    let house = House::new();
+    let (agents, out) = (house.folder.path().join("agents"), house.folder.path().join("out"));
+    std::fs::create_dir(&out).unwrap();
+    let notes = out.join("notes.db");
+    std::fs::write(&notes, "my notes\n".repeat(1000)).unwrap();
+    assert!(house.databases.import(&agent("chat/alice"), &notes).is_err());
+    assert!(house.databases.fork(&agent("chat/none"), &agent("chat/alice")).is_err());
+    assert!(!agents.join("chat").exists());
+    std::fs::remove_file(&notes).unwrap();
+    assert!(house.databases.export(&agent("chat/none"), &notes).is_err());
+    assert!(out.exists(), "it is somebody else's");
+}
+
+#[test]
 fn an_agent_comes_to_be_whatever_is_removed_at_that_moment() {
     const ROUNDS: usize = 300;
     let house = House::new();
