@@ -6,42 +6,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use rookery_tests::languages::{Language, built};
+use rookery_tests::server::{BEGINNING, CHUNKED, HELLO, allowing, chunked, hung_up};
 use rookery_tests::{Server, TestHost};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-
-// Where a server hangs up, its response says so: what follows could otherwise be sent on the old connection.
-const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
-const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
-
-fn allow(address: SocketAddr) -> String {
-    format!("[http]\nallow = [\"http://{address}\"]\n")
-}
+use tokio::net::TcpListener;
 
 async fn fetching(server: &Server) -> TestHost {
-    TestHost::builder().plugin("fetch", &allow(server.address())).start().await
-}
-
-/// Ready when the other side has hung up; what it sent until then.
-async fn hung_up(mut connection: TcpStream) -> String {
-    let (mut sent, mut read) = (Vec::new(), [0; 1024]);
-    while let Ok(count @ 1..) = connection.read(&mut read).await {
-        sent.extend_from_slice(&read[..count]);
-    }
-    String::from_utf8(sent).unwrap()
-}
-
-/// What a chunked body says, which must be whole.
-async fn chunked(connection: &mut TcpStream) -> String {
-    let (mut body, mut read) = (Vec::new(), [0; 1024]);
-    while !body.ends_with(b"0\r\n\r\n") {
-        let count = connection.read(&mut read).await.unwrap();
-        assert_ne!(count, 0, "the body broke off: {}", String::from_utf8_lossy(&body));
-        body.extend_from_slice(&read[..count]);
-    }
-    let body = String::from_utf8(body).unwrap();
-    body.lines().skip(1).step_by(2).collect()
+    TestHost::builder().plugin("fetch", &server.allowed()).start().await
 }
 
 /// A server that sends back what it is sent, while it is sent.
@@ -129,7 +101,7 @@ async fn an_injected_header_reaches_the_server_and_nobody_else() {
     let address = server.address();
     let sidecar = format!(
         "{}\n[http.inject.\"http://{address}\"]\nauthorization = \"Bearer ${{KEY}}\"\n",
-        allow(address)
+        allowing(address)
     );
     let host = TestHost::builder().plugin("fetch", &sidecar).environment("KEY", "s3cret-value").start().await;
     let client = host.client();
@@ -168,7 +140,7 @@ async fn a_response_that_breaks_off_is_not_whole() {
     let (_, text) = tokio::join!(server.answer("HTTP/9\r\n"), client.text("fetch/x", &prompt));
     assert!(text.starts_with("Error::Broken("), "{text}");
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let host = TestHost::builder().plugin("fetch", &allow(nobody)).start().await;
+    let host = TestHost::builder().plugin("fetch", &allowing(nobody)).start().await;
     let text = host.client().text("fetch/x", &format!("get http://{nobody}/")).await;
     assert!(text.starts_with("Error::Unavailable("), "{text}");
 }
@@ -200,7 +172,7 @@ async fn pieces_go_both_ways_as_they_come() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_bodies_arrive_byte_for_byte_in_both_directions_at_once() {
     let address = echo().await;
-    let host = TestHost::builder().plugin("fetch", &allow(address)).start().await;
+    let host = TestHost::builder().plugin("fetch", &allowing(address)).start().await;
     for count in [0, 1, 8 << 20] {
         let text = host.client().text("fetch/x", &format!("echo http://{address}/ {count}")).await;
         assert_eq!(text, "the same whole", "{count}");
@@ -210,7 +182,7 @@ async fn large_bodies_arrive_byte_for_byte_in_both_directions_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_writes_waits_for_the_server() {
     let server = Server::start().await;
-    let host = TestHost::builder().plugin("fetch", &allow(server.address())).plugin("echo", "").start().await;
+    let host = TestHost::builder().plugin("fetch", &server.allowed()).plugin("echo", "").start().await;
     let client = host.client();
     let prompt = format!("pour http://{}/", server.address());
     let (accepted, mut stream) = tokio::join!(server.accept(), client.prompt("fetch/x", &prompt));
@@ -245,8 +217,7 @@ async fn a_response_is_passed_on_without_the_guest_and_breaks_where_it_breaks() 
     assert!(text.starts_with("whole\n200\n") && text.ends_with("\nhello\nwhole"), "{text}");
 
     let broken = async {
-        let (mut from, _) = server.accept().await;
-        from.write_all(format!("{CHUNKED}3\r\none\r\n").as_bytes()).await.unwrap();
+        let from = server.begin(&format!("{CHUNKED}3\r\none\r\n")).await;
         let (mut to, _) = server.accept().await;
         let mut one = [0; 8];
         to.read_exact(&mut one).await.unwrap();
@@ -266,9 +237,8 @@ async fn who_only_looks_or_gives_up_a_read_misses_nothing() {
     let host = fetching(&server).await;
     let client = host.client();
     let prompt = format!("look http://{}/", server.address());
-    let (accepted, mut stream) = tokio::join!(server.accept(), client.prompt("fetch/x", &prompt));
-    let (mut connection, _) = accepted;
-    connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n").await.unwrap();
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n";
+    let (mut connection, mut stream) = tokio::join!(server.begin(head), client.prompt("fetch/x", &prompt));
     stream.until("data: (Cancelled, [])").await;
     connection.write_all(b"abcdef").await.unwrap();
     let text = stream.rest().await;
@@ -279,7 +249,7 @@ async fn who_only_looks_or_gives_up_a_read_misses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_may_let_go_of_things_in_every_order() {
     let address = echo().await;
-    let sidecar = format!("{}open_requests = 10\n", allow(address));
+    let sidecar = format!("{}open_requests = 10\n", allowing(address));
     let host = TestHost::builder().plugin("fetch", &sidecar).start().await;
     let client = host.client();
     let prompt = format!("drop http://{address}/");
@@ -300,21 +270,15 @@ async fn a_run_that_ends_takes_its_requests_with_it() {
     let host = fetching(&server).await;
     let client = host.client();
     let prompt = format!("leave http://{}/", server.address());
-    let beginning = async {
-        let (mut connection, _) = server.accept().await;
-        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nxx").await.unwrap();
-        connection
-    };
-    let (connection, text) = tokio::join!(beginning, client.text("fetch/x", &prompt));
+    let (connection, text) = tokio::join!(server.begin(BEGINNING), client.text("fetch/x", &prompt));
     assert_eq!(text, "left");
     // Ends when the host closes the connection, and only then; so below.
     hung_up(connection).await;
 
     for (how, says) in [("get", "data: xx"), ("open", "data: open"), ("insist", ""), ("pour", "data: 3")] {
         let prompt = format!("{how} http://{}/", server.address());
-        let (accepted, mut stream) = tokio::join!(server.accept(), client.prompt("fetch/x", &prompt));
-        let (mut connection, _) = accepted;
-        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nxx").await.unwrap();
+        let (connection, mut stream) =
+            tokio::join!(server.begin(BEGINNING), client.prompt("fetch/x", &prompt));
         stream.until(says).await;
         client.cancel(&stream.run()).await;
         let sent = hung_up(connection).await;
@@ -361,16 +325,12 @@ async fn a_guest_that_traps_keeps_what_it_stored_before_it_wrote_and_its_upload_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_falls_silent_is_a_failure_of_its_own() {
     let server = Server::start().await;
-    let sidecar = format!("{}[runs]\nstall = \"200ms\"\n", allow(server.address()));
+    let sidecar = format!("{}[runs]\nstall = \"200ms\"\n", server.allowed());
     let host = TestHost::builder().plugin("fetch", &sidecar).start().await;
     let client = host.client();
-    let silent = async || {
-        let (mut connection, _) = server.accept().await;
-        connection.write_all(format!("{CHUNKED}5\r\nhello\r\n").as_bytes()).await.unwrap();
-        connection
-    };
+    let hello = format!("{CHUNKED}5\r\nhello\r\n");
     let prompt = format!("insist http://{}/", server.address());
-    let (_connection, answer) = tokio::join!(silent(), client.ask("fetch/x", &prompt));
+    let (_connection, answer) = tokio::join!(server.begin(&hello), client.ask("fetch/x", &prompt));
     let problem = answer.json();
     assert_eq!((answer.status.as_u16(), &problem["code"]), (504, &json!("stalled")), "{problem}");
     let detail = problem["detail"].as_str().unwrap();
@@ -380,7 +340,7 @@ async fn a_server_that_falls_silent_is_a_failure_of_its_own() {
     );
 
     let prompt = format!("get http://{}/", server.address());
-    let (_connection, text) = tokio::join!(silent(), client.text("fetch/x", &prompt));
+    let (_connection, text) = tokio::join!(server.begin(&hello), client.text("fetch/x", &prompt));
     assert!(text.ends_with("\nhello\nError::Timeout(\"the server stopped answering\")"), "{text}");
 }
 
@@ -392,25 +352,18 @@ async fn a_request_may_ask_for_shorter_waits() {
     let prompt = format!("hurry http://{}/", server.address());
     let (_connection, text) = tokio::join!(server.accept(), client.text("fetch/x", &prompt));
     assert!(text.starts_with("Error::Timeout(\"the server did not answer in time"), "{text}");
-    let silent = async {
-        let (mut connection, _) = server.accept().await;
-        connection.write_all(CHUNKED.as_bytes()).await.unwrap();
-        connection
-    };
-    let (_connection, text) = tokio::join!(silent, client.text("fetch/x", &prompt));
+    let (_connection, text) = tokio::join!(server.begin(CHUNKED), client.text("fetch/x", &prompt));
     assert!(text.ends_with("\nError::Timeout(\"the server stopped answering\")"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_has_only_so_many_requests_open_at_once() {
     let server = Server::start().await;
-    let sidecar = format!("{}open_requests = 1\n", allow(server.address()));
+    let sidecar = format!("{}open_requests = 1\n", server.allowed());
     let host = TestHost::builder().plugin("fetch", &sidecar).start().await;
     let client = host.client();
     let prompt = format!("open http://{}/", server.address());
-    let (accepted, mut stream) = tokio::join!(server.accept(), client.prompt("fetch/x", &prompt));
-    let (mut connection, _) = accepted;
-    connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx").await.unwrap();
+    let (_connection, mut stream) = tokio::join!(server.begin(BEGINNING), client.prompt("fetch/x", &prompt));
     stream.until("data: open").await;
     let said = client.text("fetch/y", &format!("get http://{}/", server.address())).await;
     assert!(said.starts_with("Error::TooMany("), "{said}");
@@ -423,7 +376,7 @@ async fn an_agent_in_javascript_fetches() {
     }
     let server = Server::start().await;
     let address = server.address();
-    let host = TestHost::builder().plugin("fetch-js", &allow(address)).start().await;
+    let host = TestHost::builder().plugin("fetch-js", &allowing(address)).start().await;
     let client = host.client();
     let told = "200 text/plain\ngr\u{fc}n\nok";
     let response = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\nconnection: close\r\n\r\ngr\u{fc}n";

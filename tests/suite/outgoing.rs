@@ -4,21 +4,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use rookery_tests::host::by_hand_sidecar;
+use rookery_tests::server::{BEGINNING, CHUNKED, HELLO, chunked, hung_up};
 use rookery_tests::{Server, TestHost};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-const HELLO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
-
-fn allow(server: &Server) -> String {
-    format!("[http]\nallow = [\"http://{}\"]\n", server.address())
-}
+use tokio::io::AsyncWriteExt;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_granted_request_is_sent_from_both_versions_of_wasi_http() {
     let server = Server::start().await;
     let host = TestHost::builder()
-        .plugin("fetcher", &allow(&server))
-        .plugin("fetcher-02", &allow(&server))
+        .plugin("fetcher", &server.allowed())
+        .plugin("fetcher-02", &server.allowed())
         .start()
         .await;
     for plugin in ["fetcher", "fetcher-02"] {
@@ -82,8 +77,8 @@ async fn promise_8_injected_headers_reach_the_server_and_nobody_else() {
     let server = Server::start().await;
     let address = server.address();
     let sidecar = format!(
-        "[http]\nallow = [\"http://{address}\"]\n\n\
-         [http.inject.\"http://{address}\"]\nauthorization = \"Bearer ${{KEY}}\"\n"
+        "{}\n[http.inject.\"http://{address}\"]\nauthorization = \"Bearer ${{KEY}}\"\n",
+        server.allowed()
     );
     let host =
         TestHost::builder().plugin("fetcher", &sidecar).environment("KEY", "s3cret-value").start().await;
@@ -108,12 +103,10 @@ async fn a_missing_environment_variable_is_an_error_at_load() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_response_arrives_piece_by_piece() {
     let server = Server::start().await;
-    let host = TestHost::builder().plugin("fetcher", &allow(&server)).start().await;
+    let host = TestHost::builder().plugin("fetcher", &server.allowed()).start().await;
     let client = host.client();
     let url = format!("http://{}/", server.address());
-    let (accepted, mut stream) = tokio::join!(server.accept(), client.prompt("fetcher/x", &url));
-    let (mut connection, _) = accepted;
-    connection.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+    let (mut connection, mut stream) = tokio::join!(server.begin(CHUNKED), client.prompt("fetcher/x", &url));
     stream.until("data: 200").await;
     for piece in ["one", "two", "three"] {
         let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
@@ -128,70 +121,55 @@ async fn a_response_arrives_piece_by_piece() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_upload_arrives_whole() {
     let server = Server::start().await;
-    let host = TestHost::builder().plugin("fetcher", &allow(&server)).start().await;
+    let host = TestHost::builder().plugin("fetcher", &server.allowed()).start().await;
     let client = host.client();
     let url = format!("post http://{}/", server.address());
     let serving = async {
         let (mut connection, head) = server.accept().await;
         assert!(head.starts_with("POST / "), "{head}");
-        let (mut body, mut buffer) = (Vec::new(), [0; 16 * 1024]);
-        while !body.ends_with(b"0\r\n\r\n") {
-            let read = connection.read(&mut buffer).await.unwrap();
-            assert_ne!(read, 0, "the upload broke off");
-            body.extend_from_slice(&buffer[..read]);
-        }
+        let body = chunked(&mut connection).await;
         connection.write_all(HELLO.as_bytes()).await.unwrap();
-        body.iter().filter(|byte| **byte == b'x').count()
+        body
     };
     let (uploaded, text) = tokio::join!(serving, client.text("fetcher/x", &url));
-    assert_eq!(uploaded, 1 << 20);
+    assert!(uploaded == "x".repeat(1 << 20), "{} bytes", uploaded.len());
     assert_eq!(text, "200\nhello");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_ends_takes_its_requests_with_it() {
     let server = Server::start().await;
-    let host = TestHost::builder().plugin("fetcher", &allow(&server)).start().await;
+    let host = TestHost::builder().plugin("fetcher", &server.allowed()).start().await;
     let client = host.client();
     let prompt = format!("leave http://{}/", server.address());
-    let beginning = async {
-        let (mut connection, _) = server.accept().await;
-        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nxx").await.unwrap();
-        connection
-    };
-    let (mut connection, text) = tokio::join!(beginning, client.text("fetcher/x", &prompt));
+    let (connection, text) = tokio::join!(server.begin(BEGINNING), client.text("fetcher/x", &prompt));
     assert_eq!(text, "left it open");
-    let mut rest = Vec::new();
     // Ends when the host closes the connection, and only then.
-    let _ = connection.read_to_end(&mut rest).await;
+    hung_up(connection).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_stopped_takes_its_requests_with_it() {
     let server = Server::start().await;
-    let sidecar = format!("{}[runs]\ndeadline = \"2s\"\n", allow(&server));
+    let sidecar = format!("{}[runs]\ndeadline = \"2s\"\n", server.allowed());
     let host = TestHost::builder().plugin("fetcher", &sidecar).start().await;
     let client = host.client();
     let prompt = format!("open http://{}/", server.address());
-    let (accepted, mut stream) = tokio::join!(server.accept(), client.prompt("fetcher/x", &prompt));
-    let (mut connection, _) = accepted;
-    connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nxx").await.unwrap();
+    let (connection, mut stream) = tokio::join!(server.begin(BEGINNING), client.prompt("fetcher/x", &prompt));
     stream.until("data: open").await;
     stream.until("deadline-exceeded").await;
-    let mut rest = Vec::new();
-    let _ = connection.read_to_end(&mut rest).await;
+    hung_up(connection).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_has_only_so_many_requests_open_at_once() {
     let server = Server::start().await;
-    let sidecar = format!("{}open_requests = 1\n", allow(&server));
+    let sidecar = format!("{}open_requests = 1\n", server.allowed());
     let host = TestHost::builder().plugin("fetcher", &sidecar).start().await;
     let client = host.client();
     let prompt = format!("open http://{}/", server.address());
-    let (accepted, mut stream) = tokio::join!(server.accept(), client.prompt("fetcher/x", &prompt));
-    let (mut connection, _) = accepted;
-    connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx").await.unwrap();
+    let (_connection, mut stream) =
+        tokio::join!(server.begin(BEGINNING), client.prompt("fetcher/x", &prompt));
     stream.until("data: open").await;
     let said = client.text("fetcher/y", &format!("http://{}/", server.address())).await;
     assert!(said.contains("ConnectionLimitReached"), "{said}");
@@ -200,25 +178,23 @@ async fn a_plugin_has_only_so_many_requests_open_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_runs_that_overlap_each_has_its_own_requests() {
     let server = Server::start().await;
-    let sidecar = format!("{}[runs]\noverlap = \"concurrent\"\n", allow(&server));
+    let sidecar = format!("{}[runs]\noverlap = \"concurrent\"\n", server.allowed());
     let host = TestHost::builder().plugin("fetcher", &sidecar).plugin("fetcher-02", &sidecar).start().await;
     let client = host.client();
     let url = format!("http://{}/", server.address());
     let mut runs = Vec::new();
     for _ in 0..2 {
         let prompt = format!("open {url}");
-        let (accepted, mut stream) = tokio::join!(server.accept(), client.prompt("fetcher/x", &prompt));
-        let (mut connection, _) = accepted;
-        connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nxx").await.unwrap();
+        let (connection, mut stream) =
+            tokio::join!(server.begin(BEGINNING), client.prompt("fetcher/x", &prompt));
         stream.until("data: open").await;
         runs.push((connection, stream));
     }
-    let (mut second, second_stream) = runs.pop().unwrap();
+    let (second, second_stream) = runs.pop().unwrap();
     let (mut first, first_stream) = runs.pop().unwrap();
     client.cancel(&second_stream.run()).await;
-    let mut rest = Vec::new();
     // Ends when the host closes this connection, which the guest itself never does.
-    let _ = second.read_to_end(&mut rest).await;
+    hung_up(second).await;
     assert_eq!(client.state(&first_stream.run()).await["state"], "running");
     first.write_all(b"xx").await.expect("the other run's connection is still open");
 
@@ -232,17 +208,12 @@ async fn a_model_that_falls_silent_is_a_failure_of_its_own() {
     let stall = "[runs]\nstall = \"200ms\"\n";
     let host = TestHost::builder()
         .plugin("by-hand", &format!("{}{stall}", by_hand_sidecar(server.address())))
-        .plugin("fetcher", &format!("{}{stall}", allow(&server)))
+        .plugin("fetcher", &format!("{}{stall}", server.allowed()))
         .start()
         .await;
     let client = host.client();
-    let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-    let silent = async {
-        let (mut connection, _) = server.accept().await;
-        connection.write_all(head).await.unwrap();
-        connection
-    };
-    let (_connection, answer) = tokio::join!(silent, client.ask("by-hand/x", "hello"));
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let (_connection, answer) = tokio::join!(server.begin(head), client.ask("by-hand/x", "hello"));
     let problem = answer.json();
     assert_eq!((answer.status.as_u16(), &problem["code"]), (504, &"stalled".into()), "{problem}");
     let detail = problem["detail"].as_str().unwrap();
@@ -251,12 +222,7 @@ async fn a_model_that_falls_silent_is_a_failure_of_its_own() {
         "{detail}"
     );
 
-    let silent = async {
-        let (mut connection, _) = server.accept().await;
-        connection.write_all(head).await.unwrap();
-        connection
-    };
     let url = format!("http://{}/", server.address());
-    let (_connection, text) = tokio::join!(silent, client.text("fetcher/x", &url));
+    let (_connection, text) = tokio::join!(server.begin(head), client.text("fetcher/x", &url));
     assert!(text.contains("ConnectionReadTimeout"), "the guest hears of it, and may help itself: {text}");
 }
