@@ -41,6 +41,7 @@ pub(crate) struct Prompt {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Runs {
     /// List runs, the newest first
+    #[command(visible_alias = "ls")]
     List(List),
     /// Show where a run stands
     Show(One),
@@ -382,6 +383,7 @@ mod tests {
             &["", "prompt", "chat/alice", "-", "--json", "--events"],
             &["", "prompt", "chat/alice", "--background", "--host", "http://a:1/b"],
             &["", "runs", "list", "--agent", "chat/alice", "--state", "done", "--limit", "3", "--json"],
+            &["", "runs", "ls"],
             &["", "runs", "follow", RUN, "--after", "7"],
             &["", "runs", "show", RUN, "--json"],
             &["", "runs", "cancel", RUN],
