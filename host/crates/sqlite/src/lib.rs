@@ -1,8 +1,8 @@
 //! How SQLite takes its memory: from the program's allocator, and for a guest within a bound.
 //!
 //! Promises: as long as a [`Bound`] lives, SQLite takes on its thread no more than it allows, to the byte, and what other
-//! threads take does not matter. What would be more is refused, and SQLite fails with `SQLITE_NOMEM`. Without a bound
-//! nothing is refused.
+//! threads take does not matter. What would be more is refused, and SQLite fails with `SQLITE_NOMEM`; so is, after the
+//! bound's deadline, whatever it asks for when the clock is looked at. Without a bound nothing is refused.
 //! Ensured by: connections are opened here and nowhere else; where SQLite was in use before, which would leave it with
 //! memory that nobody counts, nothing is opened at all.
 //! Costs: eight bytes a block, and a look at a number of the thread's own. SQLite's own statistics are off, for which it
@@ -12,8 +12,10 @@
 mod bound;
 mod memory;
 mod open;
+mod real;
 #[cfg(test)]
 mod tests;
 
-pub use bound::{Bound, affords};
+pub use bound::{Bound, LOOK, affords, late, late_after, promises};
 pub use open::{open, open_in_memory, open_with_flags};
+pub use real::written;

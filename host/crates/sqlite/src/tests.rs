@@ -1,6 +1,8 @@
 use rusqlite::{Connection, ErrorCode};
 
-use crate::{Bound, affords, open_in_memory};
+use tokio::time::Instant;
+
+use crate::{Bound, LOOK, affords, late, late_after, open_in_memory, promises, written};
 
 const MIB: usize = 1 << 20;
 
@@ -116,5 +118,74 @@ fn blocks_keep_what_is_in_them_whatever_their_size() {
     for length in lengths {
         let found: String = rows.next().unwrap().unwrap().get(0).unwrap();
         assert!(found == text(length).repeat(2), "{length}");
+    }
+}
+
+#[test]
+fn after_the_deadline_what_is_asked_for_at_a_look_is_refused_and_what_is_small_is_not() {
+    let connection = open_in_memory().unwrap();
+    connection.execute_batch("SELECT 1").unwrap();
+    let ample = 64 * MIB;
+    let later = Instant::now().checked_add(std::time::Duration::from_secs(3600));
+    let bound = Bound::until(ample, later);
+    assert_eq!(hold(&connection, MIB), Ok(MIB as i64));
+    assert!(!late() && !bound.overran());
+    drop(bound);
+    let bound = Bound::until(ample, Some(Instant::now()));
+    // Whatever was taken before, the next look is no further than that.
+    assert!(late_after(LOOK));
+    assert!(bound.overran());
+    drop(bound);
+    let bound = Bound::until(ample, Some(Instant::now()));
+    assert!(!late_after(LOOK / 2) && !bound.overran());
+    assert_eq!(length(&connection, "SELECT length('a' || 'b')"), Ok(2));
+    assert!(!bound.overran());
+    assert!(is_out_of_memory(hold(&connection, MIB)));
+    assert!(bound.overran() && !bound.exceeded());
+    drop(bound);
+    assert!(!late());
+    assert_eq!(hold(&connection, MIB), Ok(MIB as i64));
+}
+
+#[test]
+fn many_small_blocks_are_looked_at_too() {
+    let connection = open_in_memory().unwrap();
+    connection.execute_batch("CREATE TABLE notes (text)").unwrap();
+    let insert = format!("INSERT INTO notes VALUES {}", vec!["(1)"; 2000].join(", "));
+    let bound = Bound::until(64 * MIB, Some(Instant::now()));
+    assert!(is_out_of_memory(connection.prepare(&insert).map(|_| ())));
+    assert!(bound.overran());
+}
+
+#[test]
+fn what_was_promised_is_given_after_the_deadline_too() {
+    let connection = open_in_memory().unwrap();
+    let mut statement = connection.prepare("SELECT length(hex(zeroblob(500000)))").unwrap();
+    let _bound = Bound::until(64 * MIB, Some(Instant::now()));
+    assert!(affords(4 * MIB) && promises(4 * MIB));
+    assert_eq!(statement.query_row((), |row| row.get(0)), Ok(1_000_000));
+    assert!(promises(MIB / 4));
+    assert!(is_out_of_memory(statement.query_row((), |row| row.get::<_, i64>(0))));
+}
+
+#[test]
+fn one_within_another_is_held_to_both_deadlines() {
+    let connection = open_in_memory().unwrap();
+    let outer = Bound::until(64 * MIB, Some(Instant::now()));
+    let inner = Bound::new(64 * MIB);
+    assert!(is_out_of_memory(hold(&connection, MIB)));
+    assert!(inner.overran());
+    drop(inner);
+    assert!(outer.overran());
+}
+
+#[test]
+fn numbers_are_written_as_sqlite_writes_them() {
+    let connection = open_in_memory().unwrap();
+    let largest = [f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, f64::INFINITY, f64::NEG_INFINITY];
+    let usual = [0.0, -0.0, 0.1, 1.0, -2.5, 1e15, 1e16, 123_456_789_012_345_680.0, 1e-5, 1.0 / 3.0, 1e100];
+    for real in largest.into_iter().chain(usual) {
+        let text = connection.query_row("SELECT ?1 || ''", [real], |row| row.get::<_, String>(0));
+        assert_eq!(text, Ok(written(real)));
     }
 }
