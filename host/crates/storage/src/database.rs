@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags};
 
 use crate::error::{FileError, StorageError};
 use crate::watch::Watch;
-use crate::{functions, names, schema};
+use crate::{functions, names, patterns, schema};
 
 /// A connection to what an agent keeps.
 pub(crate) struct Database {
@@ -75,6 +75,7 @@ impl Database {
     ) -> rusqlite::Result<Self> {
         distrust(&connection)?;
         functions::replace(&connection)?;
+        patterns::replace(&connection)?;
         let synchronous = durability.synchronous();
         // Sorting and undoing happen in memory, where it is counted: temporary files could fill the disk within a
         // statement's two seconds, and would leave an agent's data in a folder that is not the host's.
@@ -315,7 +316,7 @@ pub(crate) fn distrust(connection: &Connection) -> rusqlite::Result<()> {
 /// A row is at most 2 MiB and its small columns.
 pub(crate) const ROW: usize = (2 << 20) + (64 << 10);
 
-const LIMITS: [(Limit, i32); 12] = [
+const LIMITS: [(Limit, i32); 11] = [
     (Limit::SQLITE_LIMIT_LENGTH, ROW as i32),
     (Limit::SQLITE_LIMIT_SQL_LENGTH, crate::sql::STATEMENT as i32 + HOSTS.len() as i32),
     (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, crate::sql::PARAMETERS as i32),
@@ -324,8 +325,6 @@ const LIMITS: [(Limit, i32); 12] = [
     (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 200),
     (Limit::SQLITE_LIMIT_VDBE_OP, 1_000_000),
     (Limit::SQLITE_LIMIT_ATTACHED, 0),
-    // Matching takes as long as text and pattern multiplied, in one step that cannot be interrupted.
-    (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 250),
     (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 50),
     (Limit::SQLITE_LIMIT_WORKER_THREADS, 0),
     (Limit::SQLITE_LIMIT_SCHEMA, 1000),

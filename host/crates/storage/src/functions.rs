@@ -1,7 +1,8 @@
 //! SQLite's functions that can be made to take minutes in one step, done over so that they cannot.
 //!
 //! A step cannot be interrupted. SQLite's own search for a text of a MiB in one of two compares a MiB at every place, and
-//! its trimming looks for every letter in the whole list of letters.
+//! its trimming looks for every letter in the whole list of letters. What is here ends soon, or looks at the clock and ends
+//! the statement; so do [patterns](crate::patterns). Most of SQLite's own ask for memory, and the clock is looked at there.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -21,7 +22,10 @@ pub(crate) fn replace(connection: &Connection) -> rusqlite::Result<()> {
     connection.create_scalar_function("instr", 2, flags, |context| instr(context))?;
     connection.create_scalar_function("replace", 3, flags, |context| replaced(context))?;
     for (name, start, end) in [("trim", true, true), ("ltrim", true, false), ("rtrim", false, true)] {
-        connection.create_scalar_function(name, 2, flags, move |context| trimmed(context, start, end))?;
+        for arguments in [1, 2] {
+            let trimmed = move |context: &mut Context<'_>| trimmed(context, start, end);
+            connection.create_scalar_function(name, arguments, flags, trimmed)?;
+        }
     }
     connection.create_scalar_function("unhex", 2, flags, |_| {
         let reason = "unhex takes one text here; remove with replace() what is to be skipped";
@@ -60,7 +64,8 @@ fn replaced(context: &Context<'_>) -> rusqlite::Result<Option<String>> {
 }
 
 fn trimmed(context: &Context<'_>, start: bool, end: bool) -> rusqlite::Result<Option<String>> {
-    let (text, letters) = (read(context, 0)?, read(context, 1)?);
+    let text = read(context, 0)?;
+    let letters = if context.len() > 1 { read(context, 1)? } else { ValueRef::Text(b" ") };
     let (Some(text), Some(letters)) = (bytes(text), bytes(letters)) else { return Ok(None) };
     let (text, letters) = (String::from_utf8_lossy(&text), String::from_utf8_lossy(&letters));
     let letters: HashSet<char> = letters.chars().collect();
@@ -75,19 +80,31 @@ fn trimmed(context: &Context<'_>, start: bool, end: bool) -> rusqlite::Result<Op
 }
 
 /// An argument. SQLite may have to copy it, and rusqlite panics where there is no room.
-fn read<'a>(context: &'a Context<'_>, at: usize) -> rusqlite::Result<ValueRef<'a>> {
-    if !rookery_sqlite::affords(READING) {
+pub(crate) fn read<'a>(context: &'a Context<'_>, at: usize) -> rusqlite::Result<ValueRef<'a>> {
+    if !rookery_sqlite::promises(READING) {
         return Err(Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOMEM), None));
     }
-    Ok(context.get_raw(at))
+    let value = context.get_raw(at);
+    if let ValueRef::Text(bytes) | ValueRef::Blob(bytes) = value {
+        in_time(bytes.len())?;
+    }
+    Ok(value)
+}
+
+/// Ends the statement where it is too late to go on with so many bytes.
+pub(crate) fn in_time(bytes: usize) -> rusqlite::Result<()> {
+    match rookery_sqlite::late_after(bytes) {
+        true => Err(Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), None)),
+        false => Ok(()),
+    }
 }
 
 /// A value as SQLite would write it down.
-fn bytes(value: ValueRef<'_>) -> Option<Cow<'_, [u8]>> {
+pub(crate) fn bytes(value: ValueRef<'_>) -> Option<Cow<'_, [u8]>> {
     Some(match value {
         ValueRef::Null => return None,
         ValueRef::Integer(number) => number.to_string().into_bytes().into(),
-        ValueRef::Real(number) => format!("{number:?}").into_bytes().into(),
+        ValueRef::Real(number) => rookery_sqlite::written(number).into_bytes().into(),
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.into(),
     })
 }

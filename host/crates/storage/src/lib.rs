@@ -32,6 +32,7 @@ mod index;
 mod keys;
 mod listing;
 mod names;
+mod patterns;
 mod rows;
 mod rules;
 mod schema;

@@ -249,7 +249,7 @@ fn take(row: &Row<'_>, rows: &mut Rows) -> Result<(), SqlError> {
     let mut values = Vec::with_capacity(columns);
     for at in 0..columns {
         // SQLite may have to copy the value before it is read, and rusqlite panics where there is no room.
-        if !rookery_sqlite::affords(READING) {
+        if !rookery_sqlite::promises(READING) {
             return Err(out_of_memory());
         }
         let value = row.get_ref(at).map_err(|error| SqlError::Invalid(error.to_string()))?;
@@ -292,7 +292,7 @@ fn refused(database: &Database, asking: &Asking<'_>, error: Error) -> SqlError {
     if let Some(denied) = findings.denied {
         return SqlError::Denied(denied);
     }
-    match (findings.too_slow, asking.exceeded()) {
+    match (asking.overran(), asking.exceeded()) {
         // Some of SQLite's functions that were refused memory go on, and fail when all rows have been.
         (true, true) => return out_of_memory(),
         (true, false) => return SqlError::TooSlow,

@@ -34,7 +34,6 @@ pub(crate) struct Watch(Arc<Mutex<Option<Look>>>);
 /// What is known of the guest's statement.
 #[derive(Debug, Default)]
 struct Look {
-    deadline: Option<Instant>,
     /// What is to be left of its memory when it is looked at, in bytes.
     spare: usize,
     findings: Findings,
@@ -43,8 +42,6 @@ struct Look {
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Findings {
-    /// Whether it was ended at its deadline.
-    pub(crate) too_slow: bool,
     /// What it asked for and may not, if there is such a thing.
     pub(crate) denied: Option<String>,
     /// Whether it was prepared, and not taken from those that are kept. Only then is the rest known.
@@ -83,13 +80,17 @@ impl Watch {
     pub(crate) fn guest(&self, means: Means) -> Asking<'_> {
         let deadline = Instant::now().checked_add(means.time);
         let spare = means.memory / SPARE;
-        *self.lock() = Some(Look { deadline, spare, ..Look::default() });
-        Asking { watch: self, bound: Bound::new(means.memory) }
+        *self.lock() = Some(Look { spare, ..Look::default() });
+        Asking { watch: self, bound: Bound::until(means.memory, deadline) }
     }
 
     fn judge(&self, context: &AuthContext<'_>) -> Authorization {
         let mut look = self.lock();
         let Some(look) = look.as_mut() else { return Authorization::Allow };
+        // Views within views are asked about as often as they are named, before the statement has taken a step.
+        if rookery_sqlite::late() {
+            return Authorization::Deny;
+        }
         let findings = &mut look.findings;
         findings.afresh = true;
         match rules::judge(context, findings.changes_schema) {
@@ -105,10 +106,9 @@ impl Watch {
     }
 
     fn ends(&self) -> bool {
-        let mut look = self.lock();
-        let Some(look) = look.as_mut() else { return false };
-        look.findings.too_slow = look.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        look.findings.too_slow || !rookery_sqlite::affords(look.spare)
+        let look = self.lock();
+        let Some(look) = look.as_ref() else { return false };
+        rookery_sqlite::late() || !rookery_sqlite::affords(look.spare)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Look>> {
@@ -122,9 +122,14 @@ impl Asking<'_> {
         self.watch.lock().as_ref().map(|look| look.findings.clone()).unwrap_or_default()
     }
 
-    /// Whether SQLite was refused memory.
+    /// Whether SQLite was refused memory for its size.
     pub(crate) fn exceeded(&self) -> bool {
         self.bound.exceeded()
+    }
+
+    /// Whether it was ended at its deadline.
+    pub(crate) fn overran(&self) -> bool {
+        self.bound.overran()
     }
 }
 

@@ -5,8 +5,10 @@ mod files;
 mod keys;
 mod memory;
 mod model;
+mod patterns;
 mod rest;
 mod sql;
+mod time;
 mod transactions;
 
 use std::path::Path;

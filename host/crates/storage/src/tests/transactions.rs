@@ -189,6 +189,13 @@ fn functions_that_could_take_for_ever_do_not() {
         "trim(1101, 1)",
         "trim('aaa', 'a')",
         "trim(' a ')",
+        "ltrim('  a  ') || rtrim('  b  ')",
+        "trim(x'20612020')",
+        "trim(NULL)",
+        "trim(1e16, '1')",
+        "instr(1e300, '+')",
+        "replace(0.1, '.', 1e-7)",
+        "replace(-9e999, 'I', 'i')",
         "replace('', 'a', 'b')",
     ] {
         let statement = format!("SELECT quote({expression})");
@@ -282,6 +289,7 @@ fn a_file_that_has_shrunk_by_much_gives_its_room_back_when_it_is_closed() {
 #[test]
 fn a_schema_cannot_be_made_larger_than_memory_bears() {
     let (_house, mut storage) = new();
+    storage.means.time = Duration::from_secs(60);
     let columns = (0..9_000).map(|n| format!("{n}")).collect::<Vec<_>>().join(", ");
     let view = |n: usize| format!("CREATE VIEW v{n} AS SELECT 1 WHERE 1 IN ({columns})");
     let mut made = 0;
