@@ -37,6 +37,7 @@ mod rows;
 mod rules;
 mod schema;
 mod sql;
+mod steps;
 mod storage;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use crate::database::{Database, HOSTS, ROW, is_full};
 use crate::error::{SqlError, StorageError, bound};
 use crate::rows::{Rows, Value};
 use crate::schema;
+use crate::steps::{self, Steps};
 use crate::storage::Storage;
 use crate::transaction::Write;
 use crate::watch::{Asking, Findings, MEMORY, Means};
@@ -83,7 +84,8 @@ impl Storage {
             let prepared = prepare(database, statement, &asking)?;
             let expected = prepared.parameter_count();
             let kind = Kind { writes: !prepared.readonly(), finds: prepared.column_count() > 0 };
-            put_back(prepared, statement, &asking.findings());
+            let counted = steps::is_small(&prepared);
+            put_back(prepared, statement, &asking.findings(), counted);
             if expected != parameters.len() {
                 let given = parameters.len();
                 return Err(SqlError::Invalid(format!(
@@ -128,10 +130,26 @@ pub(crate) fn run(
     let before = database.connection.total_changes();
     let asking = database.watch.guest(means);
     let mut prepared = prepare(database, statement, &asking)?;
+    // What is kept prepared was found to have few steps.
+    let steps = if asking.findings().afresh {
+        let longest = parameters.iter().map(Value::len).max().unwrap_or(0);
+        steps::narrow(&database.connection, &prepared, body(statement), longest)
+            .map_err(|error| refused(database, &asking, error))?
+    } else {
+        Steps::Few
+    };
+    if let Steps::TooMany = steps {
+        return Err(SqlError::Denied(steps::TOO_MANY.into()));
+    }
     let found = find(database, &mut prepared, parameters, &asking);
     let findings = asking.findings();
-    put_back(prepared, statement, &findings);
-    let rows = found?;
+    put_back(prepared, statement, &findings, matches!(steps, Steps::Few));
+    let rows = found.map_err(|error| match (error, steps) {
+        (SqlError::Storage(StorageError::OutOfBounds(text)), Steps::Many(narrow)) if text == TOO_LARGE => {
+            narrow.error()
+        }
+        (error, _) => error,
+    })?;
     // SQLite leaves the number as it was where a statement is none of these three.
     let counts = !findings.changes_schema && database.connection.total_changes() != before;
     let changed = if counts { database.connection.changes() } else { 0 };
@@ -211,17 +229,24 @@ fn prepare<'a>(
     database.connection.prepare_cached(statement).map_err(refused)
 }
 
-/// Leaves a statement prepared for the next time, or not.
-fn put_back(prepared: CachedStatement<'_>, statement: &str, findings: &Findings) {
+/// Leaves a statement prepared for the next time, or not. `light` is whether it may have any values then.
+fn put_back(prepared: CachedStatement<'_>, statement: &str, findings: &Findings, light: bool) {
     // What changes the schema is always prepared afresh, so that it is always known to.
     let large = || findings.afresh && prepared.get_status(StatementStatus::MemUsed) > KEPT_MEMORY;
-    if statement.len() > KEPT || findings.changes_schema || large() {
+    if statement.len() > KEPT || findings.changes_schema || (findings.afresh && !light) || large() {
         prepared.discard();
     }
 }
 
-/// The first word of a statement, after spaces and comments.
+/// The first word of a statement.
 fn first_word(statement: &str) -> &str {
+    let body = body(statement);
+    let end = body.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(body.len());
+    &body[..end]
+}
+
+/// What follows the spaces and comments that a statement begins with.
+fn body(statement: &str) -> &str {
     let mut rest = statement;
     loop {
         rest = rest.trim_start_matches(|letter: char| letter == ';' || letter.is_whitespace());
@@ -230,8 +255,7 @@ fn first_word(statement: &str) -> &str {
         } else if rest.starts_with("/*") {
             rest.split_once("*/")
         } else {
-            let end = rest.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(rest.len());
-            return &rest[..end];
+            return rest;
         };
         match comment {
             Some((_, after)) => rest = after,
@@ -309,7 +333,7 @@ fn refused(database: &Database, asking: &Asking<'_>, error: Error) -> SqlError {
     };
     match code.code {
         ErrorCode::ConstraintViolation => SqlError::Constraint(text(&error)),
-        ErrorCode::TooBig => StorageError::OutOfBounds("a row is at most 2 MiB".into()).into(),
+        ErrorCode::TooBig => StorageError::OutOfBounds(TOO_LARGE.into()).into(),
         ErrorCode::OutOfMemory | ErrorCode::OperationInterrupted if asking.exceeded() => out_of_memory(),
         // SQLite's word for an error in the statement.
         ErrorCode::Unknown if code.extended_code & 0xff == ffi::SQLITE_ERROR => {
@@ -327,6 +351,8 @@ fn refused(database: &Database, asking: &Asking<'_>, error: Error) -> SqlError {
         _ => database.unusable(&error).into(),
     }
 }
+
+const TOO_LARGE: &str = "a row is at most 2 MiB";
 
 fn out_of_memory() -> SqlError {
     let most = MEMORY >> 20;

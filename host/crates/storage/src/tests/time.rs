@@ -132,3 +132,51 @@ async fn a_change_that_is_ended_within_a_row_changes_nothing_and_what_was_before
     let sound: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
     assert_eq!(sound, "ok");
 }
+
+#[test]
+fn a_statement_of_many_steps_works_with_no_large_values() {
+    let (_house, mut storage, _) = new();
+    let large = Value::Text("1".repeat(LARGE));
+    storage.execute("INSERT INTO notes (text) VALUES (?)", std::slice::from_ref(&large)).unwrap();
+    let many = |step: &str, join: &str, count: usize| vec![step; count].join(join);
+    let paths = |count: usize| many("'$[7]'", ", ", count);
+    for expression in [
+        many("text", "+", 150),
+        many("CAST(text AS REAL)", ", ", 150),
+        many("text = id", ", ", 150),
+        many("length(text)", ", ", 150),
+        many(&format!("json_extract(text, {})", paths(60)), ", ", 3),
+        format!("id IN ({})", many("text", ", ", 150)),
+    ] {
+        // Also where it is not the first thing that is known of the statement.
+        for before in ["", "; /* ; */ ;"] {
+            let statement = format!("{before}SELECT {expression} FROM notes");
+            let error = storage.query(&statement, &[]).unwrap_err();
+            let told = error.to_string();
+            assert!(told.contains("steps that compute or compare"), "{statement:.99}: {told}");
+            storage.execute("UPDATE notes SET text = '12' /* short */", &[]).unwrap();
+            assert!(storage.query(&statement, &[]).is_ok(), "{statement:.99}");
+            storage.execute("UPDATE notes SET text = ?", std::slice::from_ref(&large)).unwrap();
+        }
+    }
+    let asks = format!("SELECT {} FROM notes_search WHERE notes_search MATCH 'a'", many("rank", ", ", 65));
+    storage.execute("CREATE VIRTUAL TABLE notes_search USING fts5 (text)", &[]).unwrap();
+    assert!(matches!(storage.query(&asks, &[]), Err(SqlError::Denied(_))));
+}
+
+#[test]
+fn a_statement_of_many_steps_that_do_not_work_has_any_values() {
+    let (_house, mut storage, _) = new();
+    let large = Value::Text("1".repeat(LARGE));
+    storage.execute("INSERT INTO notes (text) VALUES (?)", std::slice::from_ref(&large)).unwrap();
+    let numbers: Vec<_> = (0..1000).map(Value::Integer).collect();
+    let marks = vec!["?"; 1000].join(", ");
+    let found = |rows: Result<crate::Rows, SqlError>| rows.unwrap().next(9).len();
+    assert_eq!(found(storage.query(&format!("SELECT text FROM notes WHERE id IN ({marks})"), &numbers)), 1);
+    let listed = (0..9000).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
+    assert_eq!(found(storage.query(&format!("SELECT text FROM notes WHERE id IN ({listed})"), &[])), 1);
+    let mut many = vec![Value::Integer(7); 999];
+    many.push(large);
+    let insert = format!("INSERT INTO notes (text) VALUES {}", vec!["(?)"; 1000].join(", "));
+    assert_eq!(storage.execute(&insert, &many), Ok(1000));
+}
