@@ -29,6 +29,8 @@ pub struct Bound {
 struct Held {
     /// How far its balance may rise.
     most: i64,
+    /// How large a single block may be, in bytes.
+    block: usize,
     /// Until when, if there is an end.
     until: Option<Instant>,
     /// Whether something was refused for its size.
@@ -48,7 +50,7 @@ struct Thread {
     promised: Cell<usize>,
 }
 
-const FREE: Held = Held { most: i64::MAX, until: None, refused: false, late: false };
+const FREE: Held = Held { most: i64::MAX, block: usize::MAX, until: None, refused: false, late: false };
 
 /// Between two looks at the clock, in bytes. To fill so many takes SQLite's slowest functions less than a millisecond.
 pub const LOOK: usize = 64 << 10;
@@ -80,13 +82,22 @@ impl Bound {
             let before = thread.held.get();
             let most = thread.balance.get().saturating_add(signed(bytes)).min(before.most);
             let until = deadline.into_iter().chain(before.until).min();
-            let own = Held { most, until, refused: false, late: false };
+            let own = Held { most, until, refused: false, late: false, ..before };
             thread.held.set(own);
             thread.promised.set(0);
             (before, own)
         };
         let (before, own) = THREAD.try_with(begin).unwrap_or((FREE, FREE));
         Self { before, own, thread: PhantomData }
+    }
+
+    /// From now on no single block may be larger, until this one ends. For what goes through a block once for each part of
+    /// it, and so takes as long as its size squared.
+    pub fn no_block_beyond(&self, bytes: usize) {
+        let _ = THREAD.try_with(|thread| {
+            let held = thread.held.get();
+            thread.held.set(Held { block: held.block.min(bytes), ..held });
+        });
     }
 
     /// Whether something was refused for its size since it began.
@@ -147,6 +158,11 @@ pub fn late_after(bytes: usize) -> bool {
 pub(crate) fn take(bytes: usize) -> bool {
     let take = |thread: &Thread| {
         let Some(balance) = thread.with(bytes) else { return false };
+        let held = thread.held.get();
+        if bytes > held.block {
+            thread.held.set(Held { refused: true, ..held });
+            return false;
+        }
         match thread.promised.get().checked_sub(bytes) {
             Some(left) => thread.promised.set(left),
             None if thread.looks(bytes + BLOCK) && thread.late() => return false,

@@ -189,3 +189,18 @@ fn numbers_are_written_as_sqlite_writes_them() {
         assert_eq!(text, Ok(written(real)));
     }
 }
+
+#[test]
+fn a_block_that_is_larger_than_one_may_be_is_refused_until_the_bound_ends() {
+    let connection = open_in_memory().unwrap();
+    let bound = Bound::new(64 * MIB);
+    assert_eq!(hold(&connection, MIB), Ok(MIB as i64));
+    bound.no_block_beyond(MIB / 2);
+    assert_eq!(hold(&connection, MIB / 4), Ok(MIB as i64 / 4));
+    assert!(!bound.exceeded());
+    assert!(is_out_of_memory(hold(&connection, MIB)));
+    assert!(bound.exceeded());
+    assert!(affords(MIB), "all together may be more");
+    drop(bound);
+    assert_eq!(hold(&connection, MIB), Ok(MIB as i64));
+}

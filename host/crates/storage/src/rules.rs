@@ -13,6 +13,8 @@ pub(crate) enum Effect {
     ChangesSchema,
     /// Asked again it may answer otherwise.
     Fickle,
+    /// It marks what full-text search found, and must not do so in a large text.
+    Marks,
 }
 
 /// Whether a name is one of the host's.
@@ -64,6 +66,10 @@ const FUNCTIONS: [&str; 8] = [
     "jsonb_patch",
 ];
 
+/// Functions of full-text search that compare each place that they found with every other, or read what they have written
+/// as often as they write more: for hours, where a text of 2 MiB has a million places.
+const MARKS: [&str; 2] = ["highlight", "snippet"];
+
 /// Functions whose answer depends on more than the database.
 const FICKLE: [&str; 14] = [
     "random",
@@ -81,6 +87,29 @@ const FICKLE: [&str; 14] = [
     "changes",
     "total_changes",
 ];
+
+/// Functions that take a long time for a step: they go through a large JSON once for each of their paths.
+const LONG: [&str; 14] = [
+    "json_array_insert",
+    "json_extract",
+    "json_insert",
+    "json_remove",
+    "json_replace",
+    "json_set",
+    "jsonb_array_insert",
+    "jsonb_extract",
+    "jsonb_insert",
+    "jsonb_remove",
+    "jsonb_replace",
+    "jsonb_set",
+    "highlight",
+    "snippet",
+];
+
+/// Whether one call of a function may take a tenth of a second.
+pub(crate) fn is_long(context: &AuthContext<'_>) -> bool {
+    matches!(context.action, AuthAction::Function { function_name } if among(&LONG, function_name))
+}
 
 /// Says what is refused, in the words of who wrote the statement. `schema` is whether the statement is known to change
 /// the schema: then it writes to SQLite's own tables.
@@ -160,6 +189,7 @@ fn function(name: &str) -> Result<Effect, String> {
     match among(&FUNCTIONS, name) {
         true => Err(format!("the function `{name}` is not allowed")),
         false if among(&FICKLE, name) => Ok(Effect::Fickle),
+        false if among(&MARKS, name) => Ok(Effect::Marks),
         false => Ok(Effect::Plain),
     }
 }

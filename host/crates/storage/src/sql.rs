@@ -131,15 +131,19 @@ pub(crate) fn run(
     let asking = database.watch.guest(means);
     let mut prepared = prepare(database, statement, &asking)?;
     // What is kept prepared was found to have few steps.
-    let steps = if asking.findings().afresh {
+    let Findings { afresh, marks, .. } = asking.findings();
+    let steps = if afresh {
         let longest = parameters.iter().map(Value::len).max().unwrap_or(0);
-        steps::narrow(&database.connection, &prepared, body(statement), longest)
+        steps::narrow(&database.connection, &prepared, body(statement), (longest, marks))
             .map_err(|error| refused(database, &asking, error))?
     } else {
         Steps::Few
     };
     if let Steps::TooMany = steps {
         return Err(SqlError::Denied(steps::TOO_MANY.into()));
+    }
+    if marks {
+        asking.no_block_beyond(steps::MARKED);
     }
     let found = find(database, &mut prepared, parameters, &asking);
     let findings = asking.findings();
@@ -226,14 +230,23 @@ fn prepare<'a>(
             return Err(SqlError::Invalid("one statement at a time".into()));
         }
     }
-    database.connection.prepare_cached(statement).map_err(refused)
+    let prepared = database.connection.prepare_cached(statement).map_err(refused)?;
+    if asking.findings().long {
+        database.watch.look_closer();
+    }
+    Ok(prepared)
 }
 
 /// Leaves a statement prepared for the next time, or not. `light` is whether it may have any values then.
 fn put_back(prepared: CachedStatement<'_>, statement: &str, findings: &Findings, light: bool) {
     // What changes the schema is always prepared afresh, so that it is always known to.
     let large = || findings.afresh && prepared.get_status(StatementStatus::MemUsed) > KEPT_MEMORY;
-    if statement.len() > KEPT || findings.changes_schema || (findings.afresh && !light) || large() {
+    if statement.len() > KEPT
+        || findings.changes_schema
+        || (findings.afresh && !light)
+        || findings.marks
+        || large()
+    {
         prepared.discard();
     }
 }
@@ -274,7 +287,7 @@ fn take(row: &Row<'_>, rows: &mut Rows) -> Result<(), SqlError> {
     for at in 0..columns {
         // SQLite may have to copy the value before it is read, and rusqlite panics where there is no room.
         if !rookery_sqlite::promises(READING) {
-            return Err(out_of_memory());
+            return Err(out_of_memory(&Findings::default()));
         }
         let value = row.get_ref(at).map_err(|error| SqlError::Invalid(error.to_string()))?;
         if let ValueRef::Text(held) | ValueRef::Blob(held) = value {
@@ -313,12 +326,12 @@ fn check_schema(database: &Database) -> Result<(), SqlError> {
 /// What a failure of the guest's statement is.
 fn refused(database: &Database, asking: &Asking<'_>, error: Error) -> SqlError {
     let findings = asking.findings();
-    if let Some(denied) = findings.denied {
-        return SqlError::Denied(denied);
+    if let Some(denied) = &findings.denied {
+        return SqlError::Denied(denied.clone());
     }
     match (asking.overran(), asking.exceeded()) {
         // Some of SQLite's functions that were refused memory go on, and fail when all rows have been.
-        (true, true) => return out_of_memory(),
+        (true, true) => return out_of_memory(&findings),
         (true, false) => return SqlError::TooSlow,
         _ => {}
     }
@@ -334,7 +347,9 @@ fn refused(database: &Database, asking: &Asking<'_>, error: Error) -> SqlError {
     match code.code {
         ErrorCode::ConstraintViolation => SqlError::Constraint(text(&error)),
         ErrorCode::TooBig => StorageError::OutOfBounds(TOO_LARGE.into()).into(),
-        ErrorCode::OutOfMemory | ErrorCode::OperationInterrupted if asking.exceeded() => out_of_memory(),
+        ErrorCode::OutOfMemory | ErrorCode::OperationInterrupted if asking.exceeded() => {
+            out_of_memory(&findings)
+        }
         // SQLite's word for an error in the statement.
         ErrorCode::Unknown if code.extended_code & 0xff == ffi::SQLITE_ERROR => {
             SqlError::Invalid(text(&error))
@@ -354,9 +369,13 @@ fn refused(database: &Database, asking: &Asking<'_>, error: Error) -> SqlError {
 
 const TOO_LARGE: &str = "a row is at most 2 MiB";
 
-fn out_of_memory() -> SqlError {
-    let most = MEMORY >> 20;
-    StorageError::OutOfBounds(format!("a statement may use {most} MiB of memory")).into()
+fn out_of_memory(findings: &Findings) -> SqlError {
+    let (most, marked) = (MEMORY >> 20, steps::MARKED >> 10);
+    StorageError::OutOfBounds(match findings.marks {
+        true => format!("highlight() and snippet() work with texts of at most {marked} KiB"),
+        false => format!("a statement may use {most} MiB of memory"),
+    })
+    .into()
 }
 
 fn text(error: &Error) -> String {

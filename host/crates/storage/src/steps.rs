@@ -33,8 +33,8 @@ pub(crate) enum Steps<'a> {
 }
 
 /// What is said then.
-pub(crate) const TOO_MANY: &str =
-    "asking full-text search and the like for more than 64 values of a row is not allowed";
+pub(crate) const TOO_MANY: &str = "a statement asks full-text search and the like for at most 64 values of a row, and for \
+    highlight() and snippet() at most twice";
 
 /// As long as this lives, no value is larger than a statement's steps allow.
 pub(crate) struct Narrow<'a> {
@@ -68,14 +68,14 @@ pub(crate) fn is_small(prepared: &CachedStatement<'_>) -> bool {
     prepared.get_status(StatementStatus::MemUsed) <= SMALL
 }
 
-/// Counts the steps of a statement whose parameters are at most so long, and narrows its values if they are many.
+/// Counts the steps of a statement whose parameters are at most so long, and which may mark what it found, and narrows its values if they are many.
 pub(crate) fn narrow<'a>(
     connection: &'a Connection,
     prepared: &CachedStatement<'_>,
     statement: &str,
-    longest: usize,
+    (longest, marks): (usize, bool),
 ) -> rusqlite::Result<Steps<'a>> {
-    if is_small(prepared) || prepared.is_explain() != 0 {
+    if (is_small(prepared) && !marks) || prepared.is_explain() != 0 {
         return Ok(Steps::Few);
     }
     let count = count(connection, statement, longest)?;
@@ -131,6 +131,9 @@ impl Count {
             "Affinity" | "MakeRecord" => self.steps += detail.matches(['C', 'D', 'E']).count(),
             "VColumn" => self.asks += 1,
             "Function" | "PureFunc" if detail.starts_with("bm25(") => self.asks += 1,
+            "Function" | "PureFunc" if MARKING.iter().any(|name| detail.starts_with(name)) => {
+                self.asks += MARK
+            }
             _ if LIGHT.contains(&opcode) || self.short => {}
             _ => self.steps += 1,
         }
@@ -149,6 +152,14 @@ const ROWS: usize = 64;
 
 /// A parameter of so many bytes is read in no time.
 const SHORT: usize = 4096;
+
+/// Functions that mark what full-text search found; one is as slow as so many others, in texts of [`MARKED`] bytes.
+const MARKING: [&str; 2] = ["highlight(", "snippet("];
+const MARK: usize = 24;
+
+/// In a statement with one of these a text has at most so many bytes, and of the places that were found in a row only the first
+/// 4,096 are known, 12 bytes each and twice as much when they are more: `snippet` compares each with every other in 0.15 s.
+pub(crate) const MARKED: usize = 96 << 10;
 
 /// Values that are in the statement itself, and no longer.
 const CONSTANT: [&str; 6] = ["Int64", "Integer", "Null", "Real", "String", "String8"];

@@ -59,7 +59,7 @@ fn no_statement_takes_more_memory_than_it_may_not_even_for_a_moment() {
         // Texts whose every character is escaped, joined in one step: 880 MiB without a bound.
         (format!("SELECT json_array({}) FROM {large}", ["x"; 64].join(", ")), 30 * MIB),
         (format!("SELECT json_array({}) FROM {large}", ["x"; 10].join(", ")), 30 * MIB),
-        (format!("SELECT json_array({}) FROM {large}", ["x"; 1000].join(", ")), 30 * MIB),
+        (format!("SELECT json_array({}) FROM {large}", ["x"; 127].join(", ")), 30 * MIB),
         (format!("SELECT json_object({}) FROM {large}", ["x, x"; 50].join(", ")), 30 * MIB),
         (
             format!(

@@ -330,8 +330,8 @@ fn what_one_agents_statement_takes_is_not_anothers() {
 #[test]
 fn a_short_statement_that_takes_much_memory_is_not_kept_prepared() {
     let (_house, mut storage) = new();
-    let column = format!("max({})", ["random()"; 400].join(","));
-    storage.execute(&format!("CREATE VIEW large AS SELECT {}", vec![column; 20].join(", ")), &[]).unwrap();
+    let column = format!("max({})", ["random()"; 100].join(","));
+    storage.execute(&format!("CREATE VIEW large AS SELECT {}", vec![column; 80].join(", ")), &[]).unwrap();
     let (small, large) = ("SELECT random()", "SELECT * FROM large AS a, large AS b, large AS c");
     for (statement, kept) in [(small, true), (large, false)] {
         storage.query(statement, &[]).unwrap();

@@ -257,6 +257,7 @@ fn what_is_wrong_is_said_in_sqlites_words_and_without_a_path() {
         ("SELECT 1 /*rookery*/", "contains no"),
         ("SELECT 1 \0 x", "byte 0"),
         ("SELECT ?", "has 1 parameters, not 0"),
+        (&format!("SELECT max({})", ["1"; 128].join(", ")), "too many arguments on function max"),
         ("SELECT json('{')", "malformed JSON"),
         ("SELECT * FROM generate_series(1, 9)", "no such table"),
         ("SELECT regexp('a', 'b')", "no such function: regexp"),

@@ -96,7 +96,10 @@ async fn a_statement_is_ended_within_a_row_by_whatever_takes_long() {
 async fn a_statement_is_ended_while_it_is_prepared() {
     let (_house, mut storage, _) = new();
     storage.means.time = Duration::ZERO;
-    assert_eq!(storage.query("SELECT id FROM notes", &[]).err(), Some(SqlError::TooSlow));
+    for column in ["id", "text", "id + 1", "text || id", "id, text", "text, id"] {
+        let ran = storage.query(&format!("SELECT {column} FROM notes"), &[]);
+        assert_eq!(ran.err(), Some(SqlError::TooSlow), "{column}");
+    }
     assert_eq!(storage.execute("CREATE TABLE more (a)", &[]), Err(SqlError::TooSlow));
     storage.means.time = Duration::from_secs(2);
     assert!(storage.query("SELECT id FROM notes", &[]).is_ok());
@@ -131,6 +134,21 @@ async fn a_change_that_is_ended_within_a_row_changes_nothing_and_what_was_before
     let connection = rookery_sqlite::open(house.path("alice")).unwrap();
     let sound: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
     assert_eq!(sound, "ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_that_may_take_long_are_looked_at_more_often() {
+    let (_house, mut storage, called) = new();
+    for (step, most) in [("length(i)", 50), ("json_extract(i, '$')", 4)] {
+        called.store(0, Ordering::Relaxed);
+        let rows = format!(
+            "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) \
+             SELECT count(CASE i WHEN 1 THEN pass() END), count(next()), count({step}) FROM n"
+        );
+        assert_eq!(storage.query(&rows, &[]).err(), Some(SqlError::TooSlow), "{step}");
+        let called = called.load(Ordering::Relaxed);
+        assert!(called <= most, "{step}: {called} rows after its time was over");
+    }
 }
 
 #[test]
@@ -179,4 +197,30 @@ fn a_statement_of_many_steps_that_do_not_work_has_any_values() {
     many.push(large);
     let insert = format!("INSERT INTO notes (text) VALUES {}", vec!["(?)"; 1000].join(", "));
     assert_eq!(storage.execute(&insert, &many), Ok(1000));
+}
+
+#[test]
+fn what_full_text_search_found_is_marked_in_no_large_text_and_not_often() {
+    let (_house, mut storage, _) = new();
+    storage.execute("CREATE VIRTUAL TABLE search USING fts5 (text)", &[]).unwrap();
+    let marks = ["highlight(search, 0, '[', ']')", "snippet(search, 0, '[', ']', '', 9)"];
+    for (words, fine) in [(4000, true), (60_000, false), (1_000_000, false)] {
+        storage.execute("DELETE FROM search", &[]).unwrap();
+        storage.execute("INSERT INTO search VALUES (?)", &[text(&"a ".repeat(words))]).unwrap();
+        storage.commit().unwrap();
+        for mark in marks {
+            for times in [1, 2] {
+                let marks = vec![mark; times].join(", ");
+                let statement = format!("SELECT {marks} FROM search WHERE search MATCH 'a'");
+                let told = storage.query(&statement, &[]).map_err(|error| error.to_string()).err();
+                let expected = "highlight() and snippet() work with texts of at most 96 KiB".to_owned();
+                assert_eq!(told, (!fine).then_some(expected), "{words} words, {times} times {mark}");
+            }
+        }
+    }
+    for mark in marks {
+        let statement = format!("SELECT {} FROM search WHERE search MATCH 'a'", [mark; 3].join(", "));
+        assert!(matches!(storage.query(&statement, &[]), Err(SqlError::Denied(_))), "{mark}");
+    }
+    assert!(storage.query("SELECT text FROM search WHERE search MATCH 'a'", &[]).is_ok());
 }
