@@ -84,8 +84,12 @@ impl Storage {
             let prepared = prepare(database, statement, &asking)?;
             let expected = prepared.parameter_count();
             let kind = Kind { writes: !prepared.readonly(), finds: prepared.column_count() > 0 };
-            let counted = steps::is_small(&prepared);
-            put_back(prepared, statement, &asking.findings(), counted);
+            let findings = asking.findings();
+            let light = !findings.afresh || statement.len() > KEPT || {
+                let steps = count(database, &prepared, statement, parameters, &findings);
+                matches!(steps.map_err(|error| refused(database, &asking, error))?, Steps::Few)
+            };
+            put_back(prepared, statement, &findings, light);
             if expected != parameters.len() {
                 let given = parameters.len();
                 return Err(SqlError::Invalid(format!(
@@ -130,19 +134,18 @@ pub(crate) fn run(
     let before = database.connection.total_changes();
     let asking = database.watch.guest(means);
     let mut prepared = prepare(database, statement, &asking)?;
-    // What is kept prepared was found to have few steps.
-    let Findings { afresh, marks, .. } = asking.findings();
-    let steps = if afresh {
-        let longest = parameters.iter().map(Value::len).max().unwrap_or(0);
-        steps::narrow(&database.connection, &prepared, body(statement), (longest, marks))
-            .map_err(|error| refused(database, &asking, error))?
-    } else {
-        Steps::Few
+    let asked = asking.findings();
+    // What is kept prepared was found to have few steps, if its parameters are short.
+    let unknown = asked.afresh || steps::longest(parameters) > steps::SHORT;
+    let steps = match unknown {
+        true => count(database, &prepared, statement, parameters, &asked)
+            .map_err(|error| refused(database, &asking, error))?,
+        false => Steps::Few,
     };
     if let Steps::TooMany = steps {
         return Err(SqlError::Denied(steps::TOO_MANY.into()));
     }
-    if marks {
+    if asked.marks {
         asking.no_block_beyond(steps::MARKED);
     }
     let found = find(database, &mut prepared, parameters, &asking);
@@ -235,6 +238,17 @@ fn prepare<'a>(
         database.watch.look_closer();
     }
     Ok(prepared)
+}
+
+fn count<'a>(
+    database: &'a Database,
+    prepared: &CachedStatement<'_>,
+    statement: &str,
+    parameters: &[Value],
+    findings: &Findings,
+) -> rusqlite::Result<Steps<'a>> {
+    let longest = steps::longest(parameters);
+    steps::narrow(&database.connection, prepared, body(statement), (longest, findings.marks))
 }
 
 /// Leaves a statement prepared for the next time, or not. `light` is whether it may have any values then.

@@ -12,6 +12,7 @@ use rusqlite::{CachedStatement, Connection, StatementStatus};
 use crate::database::ROW;
 use crate::error::{SqlError, StorageError};
 use crate::functions::in_time;
+use crate::rows::Value;
 
 /// So many steps may work with values as large as there are: a quarter of a second, if each reads two
 /// texts as numbers.
@@ -63,9 +64,9 @@ impl Drop for Narrow<'_> {
     }
 }
 
-/// Whether a statement is so small that it need not be narrowed.
-pub(crate) fn is_small(prepared: &CachedStatement<'_>) -> bool {
-    prepared.get_status(StatementStatus::MemUsed) <= SMALL
+/// How many bytes the longest of some parameters has.
+pub(crate) fn longest(parameters: &[Value]) -> usize {
+    parameters.iter().map(Value::len).max().unwrap_or(0)
 }
 
 /// Counts the steps of a statement whose parameters are at most so long, and which may mark what it found, and narrows its values if they are many.
@@ -75,7 +76,8 @@ pub(crate) fn narrow<'a>(
     statement: &str,
     (longest, marks): (usize, bool),
 ) -> rusqlite::Result<Steps<'a>> {
-    if (is_small(prepared) && !marks) || prepared.is_explain() != 0 {
+    let small = prepared.get_status(StatementStatus::MemUsed) <= SMALL;
+    if (small && !marks) || prepared.is_explain() != 0 {
         return Ok(Steps::Few);
     }
     let count = count(connection, statement, longest)?;
@@ -150,8 +152,8 @@ impl Count {
 /// To list a step takes as long as other work on so many bytes.
 const ROWS: usize = 64;
 
-/// A parameter of so many bytes is read in no time.
-const SHORT: usize = 4096;
+/// A parameter of so many bytes is read in 10 µs.
+pub(crate) const SHORT: usize = 16 << 10;
 
 /// Functions that mark what full-text search found; one is as slow as so many others, in texts of [`MARKED`] bytes.
 const MARKING: [&str; 2] = ["highlight(", "snippet("];

@@ -190,6 +190,15 @@ fn a_statement_of_many_steps_that_do_not_work_has_any_values() {
     let numbers: Vec<_> = (0..1000).map(Value::Integer).collect();
     let marks = vec!["?"; 1000].join(", ");
     let found = |rows: Result<crate::Rows, SqlError>| rows.unwrap().next(9).len();
+    let listed = format!("SELECT id FROM notes WHERE id IN ({marks})");
+    assert_eq!(found(storage.query(&listed, &numbers)), 1);
+    // It is kept prepared, and is not the same with large ones.
+    let texts = vec![Value::Text("1".repeat(20_000)); 1000];
+    let mut one_large = numbers.clone();
+    one_large[7] = Value::Text("1".repeat(400_000));
+    assert_eq!(found(storage.query(&listed, &texts)), 0);
+    assert!(storage.query(&listed, &one_large).unwrap_err().to_string().contains("steps that compute"));
+    assert_eq!(found(storage.query(&listed, &numbers)), 1);
     assert_eq!(found(storage.query(&format!("SELECT text FROM notes WHERE id IN ({marks})"), &numbers)), 1);
     let listed = (0..9000).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
     assert_eq!(found(storage.query(&format!("SELECT text FROM notes WHERE id IN ({listed})"), &[])), 1);
