@@ -2,9 +2,10 @@
 //!
 //! A step that computes or compares may read two texts from end to end, and takes no memory for it, so that nobody looks at
 //! the clock: 4 ms for two of 2 MiB that are read as numbers. Between two looks there are at most as many as the statement
-//! has. So a statement that has many is given no large values; few that have many are given any.
+//! has. So one that has many is given no large values, and one that has few is given any.
 //!
-//! Promises: the steps of a statement that are between two looks at the clock take [`WORK`] together.
+//! Promises: the steps of a statement that are between two looks at the clock read at most [`WORK`] bytes, twice.
+//! Costs: where a statement is prepared that is not small, it is prepared once more, to be explained.
 
 use rusqlite::limits::Limit;
 use rusqlite::{CachedStatement, Connection, StatementStatus};
@@ -14,8 +15,7 @@ use crate::error::{SqlError, StorageError};
 use crate::functions::in_time;
 use crate::rows::Value;
 
-/// So many steps may work with values as large as there are: a quarter of a second, if each reads two
-/// texts as numbers.
+/// So many steps may work with values as large as there are: a quarter of a second, if each reads two texts as numbers.
 const STEPS: usize = 64;
 
 /// What all steps may read, in bytes for each of the values of one.
