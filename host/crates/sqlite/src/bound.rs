@@ -35,6 +35,8 @@ struct Held {
     until: Option<Instant>,
     /// Whether something was refused for its size.
     refused: bool,
+    /// Whether that was a single block.
+    blocked: bool,
     /// Whether the clock was looked at after the end.
     late: bool,
 }
@@ -50,7 +52,8 @@ struct Thread {
     promised: Cell<usize>,
 }
 
-const FREE: Held = Held { most: i64::MAX, block: usize::MAX, until: None, refused: false, late: false };
+const FREE: Held =
+    Held { most: i64::MAX, block: usize::MAX, until: None, refused: false, blocked: false, late: false };
 
 /// Between two looks at the clock, in bytes. To fill so many takes SQLite's slowest functions less than a millisecond.
 pub const LOOK: usize = 64 << 10;
@@ -82,7 +85,7 @@ impl Bound {
             let before = thread.held.get();
             let most = thread.balance.get().saturating_add(signed(bytes)).min(before.most);
             let until = deadline.into_iter().chain(before.until).min();
-            let own = Held { most, until, refused: false, late: false, ..before };
+            let own = Held { most, until, refused: false, blocked: false, late: false, ..before };
             thread.held.set(own);
             thread.promised.set(0);
             (before, own)
@@ -103,6 +106,11 @@ impl Bound {
     /// Whether something was refused for its size since it began.
     pub fn exceeded(&self) -> bool {
         THREAD.try_with(|thread| thread.held.get().refused).unwrap_or(false)
+    }
+
+    /// Whether one of these was a single block that was [too large](Self::no_block_beyond).
+    pub fn blocked(&self) -> bool {
+        THREAD.try_with(|thread| thread.held.get().blocked).unwrap_or(false)
     }
 
     /// Whether the clock was looked at after its deadline: something was refused for that, or [`late`] said so.
@@ -160,7 +168,7 @@ pub(crate) fn take(bytes: usize) -> bool {
         let Some(balance) = thread.with(bytes) else { return false };
         let held = thread.held.get();
         if bytes > held.block {
-            thread.held.set(Held { refused: true, ..held });
+            thread.held.set(Held { refused: true, blocked: true, ..held });
             return false;
         }
         match thread.promised.get().checked_sub(bytes) {

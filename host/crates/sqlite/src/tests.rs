@@ -197,9 +197,9 @@ fn a_block_that_is_larger_than_one_may_be_is_refused_until_the_bound_ends() {
     assert_eq!(hold(&connection, MIB), Ok(MIB as i64));
     bound.no_block_beyond(MIB / 2);
     assert_eq!(hold(&connection, MIB / 4), Ok(MIB as i64 / 4));
-    assert!(!bound.exceeded());
+    assert!(!affords(64 * MIB) && bound.exceeded() && !bound.blocked());
     assert!(is_out_of_memory(hold(&connection, MIB)));
-    assert!(bound.exceeded());
+    assert!(bound.blocked());
     assert!(affords(MIB), "all together may be more");
     drop(bound);
     assert_eq!(hold(&connection, MIB), Ok(MIB as i64));

@@ -301,7 +301,7 @@ fn take(row: &Row<'_>, rows: &mut Rows) -> Result<(), SqlError> {
     for at in 0..columns {
         // SQLite may have to copy the value before it is read, and rusqlite panics where there is no room.
         if !rookery_sqlite::promises(READING) {
-            return Err(out_of_memory(&Findings::default()));
+            return Err(out_of_memory(false));
         }
         let value = row.get_ref(at).map_err(|error| SqlError::Invalid(error.to_string()))?;
         if let ValueRef::Text(held) | ValueRef::Blob(held) = value {
@@ -340,12 +340,12 @@ fn check_schema(database: &Database) -> Result<(), SqlError> {
 /// What a failure of the guest's statement is.
 fn refused(database: &Database, asking: &Asking<'_>, error: Error) -> SqlError {
     let findings = asking.findings();
-    if let Some(denied) = &findings.denied {
-        return SqlError::Denied(denied.clone());
+    if let Some(denied) = findings.denied {
+        return SqlError::Denied(denied);
     }
     match (asking.overran(), asking.exceeded()) {
         // Some of SQLite's functions that were refused memory go on, and fail when all rows have been.
-        (true, true) => return out_of_memory(&findings),
+        (true, true) => return out_of_memory(asking.blocked()),
         (true, false) => return SqlError::TooSlow,
         _ => {}
     }
@@ -362,7 +362,7 @@ fn refused(database: &Database, asking: &Asking<'_>, error: Error) -> SqlError {
         ErrorCode::ConstraintViolation => SqlError::Constraint(text(&error)),
         ErrorCode::TooBig => StorageError::OutOfBounds(TOO_LARGE.into()).into(),
         ErrorCode::OutOfMemory | ErrorCode::OperationInterrupted if asking.exceeded() => {
-            out_of_memory(&findings)
+            out_of_memory(asking.blocked())
         }
         // SQLite's word for an error in the statement.
         ErrorCode::Unknown if code.extended_code & 0xff == ffi::SQLITE_ERROR => {
@@ -383,9 +383,9 @@ fn refused(database: &Database, asking: &Asking<'_>, error: Error) -> SqlError {
 
 const TOO_LARGE: &str = "a row is at most 2 MiB";
 
-fn out_of_memory(findings: &Findings) -> SqlError {
+fn out_of_memory(blocked: bool) -> SqlError {
     let (most, marked) = (MEMORY >> 20, steps::MARKED >> 10);
-    StorageError::OutOfBounds(match findings.marks {
+    StorageError::OutOfBounds(match blocked {
         true => format!("highlight() and snippet() work with texts of at most {marked} KiB"),
         false => format!("a statement may use {most} MiB of memory"),
     })

@@ -172,6 +172,11 @@ impl Asking<'_> {
         self.bound.exceeded()
     }
 
+    /// Whether that was for [a single block](Self::no_block_beyond).
+    pub(crate) fn blocked(&self) -> bool {
+        self.bound.blocked()
+    }
+
     /// Whether it was ended at its deadline.
     pub(crate) fn overran(&self) -> bool {
         self.bound.overran()
