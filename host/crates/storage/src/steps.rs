@@ -69,7 +69,8 @@ pub(crate) fn longest(parameters: &[Value]) -> usize {
     parameters.iter().map(Value::len).max().unwrap_or(0)
 }
 
-/// Counts the steps of a statement whose parameters are at most so long, and which may mark what it found, and narrows its values if they are many.
+/// Counts the steps of a statement whose parameters are at most so long, and which may mark what it found, and narrows its
+/// values if they are many.
 pub(crate) fn narrow<'a>(
     connection: &'a Connection,
     prepared: &CachedStatement<'_>,
