@@ -88,7 +88,7 @@ pub async fn hung_up(mut connection: TcpStream) -> String {
 
 /// What a chunked body says, which must be whole.
 pub async fn chunked(connection: &mut TcpStream) -> String {
-    let (mut body, mut read) = (Vec::new(), [0; 16 * 1024]);
+    let (mut body, mut read) = (Vec::new(), vec![0; 16 * 1024]);
     let whole = async {
         while !body.ends_with(b"0\r\n\r\n") {
             let count = connection.read(&mut read).await.unwrap();
