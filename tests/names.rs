@@ -25,6 +25,14 @@ fn in_use() -> usize {
     stats.bytes_allocated.saturating_sub(stats.bytes_deallocated)
 }
 
+/// Has the archive cache as much of its file as it ever does, 16 MiB: else that grows with the runs.
+async fn fill_cache(host: &TestHost) {
+    let prompt = "x".repeat(500_000);
+    for _ in 0..48 {
+        host.client().ask("keeper/long", &prompt).await;
+    }
+}
+
 /// Has each of these agents keep something, and waits until all of them sleep.
 async fn keep(host: &TestHost, numbers: std::ops::Range<usize>) {
     let client = host.client();
@@ -36,12 +44,8 @@ async fn keep(host: &TestHost, numbers: std::ops::Range<usize>) {
 
 #[tokio::test]
 async fn an_agent_that_sleeps_takes_no_memory_however_many_there_are() {
-    // What the archive caches of its file, 16 MiB at most, grows with the runs and not with the names, so it keeps none.
-    let host = TestHost::builder()
-        .plugin("keeper", "[lifecycle]\nsleep_after = \"1ms\"\n")
-        .config(|config| config.runs = None)
-        .start()
-        .await;
+    let host = TestHost::builder().plugin("keeper", "[lifecycle]\nsleep_after = \"1ms\"\n").start().await;
+    timeout(Duration::from_secs(120), fill_cache(&host)).await.unwrap();
     timeout(Duration::from_secs(120), keep(&host, 0..FIRST)).await.unwrap();
     let before = in_use();
     timeout(Duration::from_secs(300), keep(&host, FIRST..FIRST + MORE)).await.unwrap();
