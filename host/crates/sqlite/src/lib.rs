@@ -1,4 +1,5 @@
-//! How SQLite takes its memory: from the program's allocator, and for a guest within a bound.
+//! What the house needs of SQLite that has no safe name elsewhere: how it takes its memory, which is from the program's
+//! allocator and for a guest within a bound; and how it writes a number.
 //!
 //! Promises: as long as a [`Bound`] lives, SQLite takes on its thread no more than it allows, to the byte, and what other
 //! threads take does not matter. What would be more is refused, and SQLite fails with `SQLITE_NOMEM`; so is, after the

@@ -1,8 +1,5 @@
 //! SQLite's allocator: Rust's, with the size of each block written before it.
-#![allow(
-    unsafe_code,
-    reason = "SQLite asks for memory through pointers; this is the only file that has to do with them"
-)]
+#![allow(unsafe_code, reason = "SQLite asks for memory through pointers")]
 
 use std::alloc::{self, Layout};
 use std::ffi::{c_int, c_void};

@@ -1,7 +1,8 @@
 //! What was written since the last commit, and how to write it once more.
 //!
 //! SQLite undoes a whole transaction, and not only the statement, where a statement that writes is interrupted or finds
-//! the disk full, and where one of any kind is refused memory. What was written before it is to stand, so it is remembered and written again.
+//! the disk full, and where one of any kind is refused memory. What was written before it is to stand, so it is remembered
+//! and written again.
 //!
 //! Bounded by: [`BYTES`] and [`TIME`]. What is more, or would come out differently the second time, is not written again;
 //! then all of it is [`Lost`](Transaction::Lost), and the commit says so.
