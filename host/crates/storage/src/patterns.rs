@@ -262,3 +262,21 @@ impl<'a> Letters<'a> {
         next != 0 && seen != inverted
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rookery_sqlite::Bound;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_comparison_that_takes_long_is_ended_in_the_middle_and_a_short_one_is_not() {
+        let _over = Bound::until(usize::MAX, Some(Instant::now()));
+        // Short enough that nobody looks at the clock while they are read; compared they take 10 million steps.
+        let (text, pattern) = ([b'a'; 12_000], [&b"%"[..], &[b'a'; 1_000], b"b"].concat());
+        let compare = |signs: Signs, pattern: &[u8]| signs.matches(Letters::of(pattern), Letters::of(&text));
+        assert!(compare(LIKE, &pattern).is_err());
+        assert_eq!(compare(LIKE, b"a%"), Ok(true));
+    }
+}
