@@ -16,6 +16,7 @@ use clap::{Args, Subcommand};
 use rookery_client::{Base, Client, ClientError, Query, Run, Settings, State, StateName, Update};
 use rookery_core::{AgentId, NameError, RunId};
 
+use crate::interrupts::Interrupts;
 use crate::terminal::Terminal;
 use answer::{Answer, Gone};
 use harmless::harmless;
@@ -212,10 +213,10 @@ async fn follow_run(
     terminal: &Terminal,
 ) -> anyhow::Result<ExitCode> {
     let mut answer = Answer::new(std::io::stdout());
+    let mut interrupts = Interrupts::listen()?;
     loop {
         let update = tokio::select! {
-            interrupt = tokio::signal::ctrl_c() => {
-                interrupt?;
+            () = interrupts.next() => {
                 answer.end();
                 detached(&run, client.base(), terminal);
                 return Ok(ExitCode::from(INTERRUPTED));

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+use crate::interrupts::Interrupts;
 use crate::terminal::Terminal;
 use crate::{Admin, Config, Host, Keeping, LockError, Settings, agents, ask, cassettes, dev, usage};
 
@@ -237,8 +238,9 @@ fn run(command: Command, terminal: &Arc<Terminal>) -> anyhow::Result<ExitCode> {
             Verb::PracticeModel { listen, delay } => {
                 let stop = CancellationToken::new();
                 let practice = practice(listen, delay, stop.clone()).await?;
+                let mut interrupts = Interrupts::listen()?;
                 terminal.answer(&format!("practice model on http://{}/v1", practice.address));
-                interrupted().await?;
+                interrupts.next().await;
                 stop.cancel();
                 practice.serving.await??;
                 Ok(ExitCode::SUCCESS)
@@ -275,6 +277,7 @@ async fn serve(
     if served.is_empty() {
         return Err(nothing_to_serve(&folder, host.refused().len()));
     }
+    let mut interrupts = Interrupts::listen()?;
     let (address, example) = (host.address(), &served[0]);
     terminal.note(&format!("serving {}", served.join(", ")));
     terminal.note(&format!("try: curl -N http://{address}/agents/{example}/alice -d 'hello'"));
@@ -283,8 +286,8 @@ async fn serve(
     }
     terminal.answer(&format!("listening on http://{address}"));
 
-    interrupted().await?;
-    drain_until_interrupted(host, drain, terminal).await?;
+    interrupts.next().await;
+    drain_until_interrupted(host, drain, &mut interrupts, terminal).await?;
     if let Some(cassettes) = &cassettes {
         cassettes::settle(cassettes, terminal).await;
     }
@@ -292,7 +295,12 @@ async fn serve(
 }
 
 /// Drains; a second ctrl-c stops at once.
-async fn drain_until_interrupted(host: Host, grace: Duration, terminal: &Terminal) -> anyhow::Result<()> {
+async fn drain_until_interrupted(
+    host: Host,
+    grace: Duration,
+    interrupts: &mut Interrupts,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
     let running = host.directory().running();
     if running > 0 {
         let runs = if running == 1 { "run" } else { "runs" };
@@ -307,10 +315,7 @@ async fn drain_until_interrupted(host: Host, grace: Duration, terminal: &Termina
             }
             Ok(())
         }
-        again = interrupted() => {
-            again?;
-            anyhow::bail!("stopped at once; runs that had not ended were lost");
-        }
+        () = interrupts.next() => anyhow::bail!("stopped at once; runs that had not ended were lost"),
     }
 }
 
@@ -385,20 +390,6 @@ async fn practice(listen: SocketAddr, delay: Span, stop: CancellationToken) -> a
     let serving =
         tokio::spawn(rookery_practice::serve(listener, settings, async move { stop.cancelled().await }));
     Ok(Practice { address, serving })
-}
-
-/// Ready at the next ctrl-c, or when the system asks the program to end.
-async fn interrupted() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            interrupt = tokio::signal::ctrl_c() => interrupt,
-            _ = terminated.recv() => Ok(()),
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }
 
 /// What to do about an error; the error itself is below it in the chain.

@@ -7,6 +7,7 @@ mod cassettes;
 pub mod command;
 mod dev;
 mod host;
+mod interrupts;
 mod load;
 mod lock;
 mod metrics;

@@ -1,6 +1,7 @@
 //! The real program: built by cargo, started, signalled, and read as its users do.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::OnceLock;
@@ -63,6 +64,27 @@ impl Program {
         let mut line = String::new();
         self.stdout.read_line(&mut line).await.unwrap();
         line.trim_end().to_owned()
+    }
+
+    /// Waits until a line of stdout begins with these words; what follows them. A program that ends before has failed, and
+    /// what it said on stderr is shown.
+    pub async fn says(&mut self, words: &str) -> String {
+        loop {
+            let line = self.line().await;
+            if let Some(rest) = line.strip_prefix(words) {
+                return rest.to_owned();
+            }
+            if line.is_empty() {
+                let mut stderr = String::new();
+                self.child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
+                panic!("the program ended before it said {words:?}: {stderr}");
+            }
+        }
+    }
+
+    /// Where it says that it listens.
+    pub async fn listening(&mut self) -> SocketAddr {
+        self.says("listening on http://").await.parse().unwrap()
     }
 
     /// Waits for the end; the exit code, all of stdout and all of stderr.

@@ -29,11 +29,7 @@ fn split(words: &str) -> Vec<&str> {
 /// A host with an admin address: the words that name it, and a client.
 async fn serving(place: &Place) -> (Program, String, Client) {
     let mut program = place.serve(&["--admin", "127.0.0.1:0"]);
-    let admin = loop {
-        if let Some(url) = program.line().await.strip_prefix("admin on ") {
-            break format!("--admin {url}");
-        }
-    };
+    let admin = format!("--admin {}", program.says("admin on ").await);
     let client = client(&mut program).await;
     (program, admin, client)
 }
@@ -186,11 +182,7 @@ async fn an_admin_address_that_others_reach_wants_a_token() {
 
     let token = "--admin-token 0123456789abcdef";
     let mut program = place.serve(&["--admin", "0.0.0.0:0", "--admin-token", "0123456789abcdef"]);
-    let port = loop {
-        if let Some(port) = program.line().await.strip_prefix("admin on http://0.0.0.0:") {
-            break port.to_owned();
-        }
-    };
+    let port = program.says("admin on http://0.0.0.0:").await;
     client(&mut program).await.text("keeper/alice", "set k1 a").await;
     let admin = format!("--admin 127.0.0.1:{port}");
     assert!(refused(&format!("ls {admin}")).await.contains("put the host's token into ROOKERY_ADMIN_TOKEN"));
@@ -202,11 +194,7 @@ async fn an_admin_address_that_others_reach_wants_a_token() {
 async fn the_address_for_clients_is_no_admin_address_and_that_is_said() {
     let place = Place::with(&["keeper"]);
     let mut program = place.serve(&[]);
-    let host = loop {
-        if let Some(host) = program.line().await.strip_prefix("listening on ") {
-            break host.to_owned();
-        }
-    };
+    let host = program.says("listening on ").await;
     let stderr = refused(&format!("ls --admin {host}")).await;
     assert!(stderr.contains("name the address that the host says `admin on` of"), "{stderr}");
     stop(program).await;

@@ -93,8 +93,7 @@ async fn an_alarm_rings_after_the_host_was_killed_and_also_what_was_due_meanwhil
     let (plugins, data) = (plugins.path().to_str().unwrap(), data.path().to_str().unwrap());
     let serve = async || {
         let mut program = Program::start(&["serve", plugins, "--data", data, "--listen", "127.0.0.1:0"]);
-        let line = program.line().await;
-        let address = line.rsplit('/').next().unwrap().parse().unwrap();
+        let address = program.listening().await;
         (program, Client::new(address))
     };
     let (program, client) = serve().await;

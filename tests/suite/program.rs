@@ -28,13 +28,7 @@ impl Place {
 
 /// The client of a program that says where it listens.
 pub(crate) async fn client(program: &mut Program) -> Client {
-    loop {
-        let line = program.line().await;
-        assert!(!line.is_empty(), "the program ended");
-        if let Some(address) = line.strip_prefix("listening on http://") {
-            return Client::new(address.parse().unwrap());
-        }
-    }
+    Client::new(program.listening().await)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,11 +160,7 @@ async fn what_is_not_understood_ends_with_2() {
 async fn the_terminal_prompts_follows_and_cancels() {
     let place = Place::with(&["badly"]);
     let mut program = place.serve(&[]);
-    let host = loop {
-        if let Some(host) = program.line().await.strip_prefix("listening on ") {
-            break host.to_owned();
-        }
-    };
+    let host = program.says("listening on ").await;
     let mut prompt = Program::start(&["prompt", "--host", &host, "badly/x", "drip 3"]);
     assert_eq!(prompt.line().await, "0 1 2");
     assert_eq!(prompt.end().await.0.code(), Some(0));
@@ -200,9 +190,8 @@ async fn the_terminal_prompts_follows_and_cancels() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_practice_model_runs_alone() {
     let mut program = Program::start(&["practice-model", "--listen", "127.0.0.1:0"]);
-    let line = program.line().await;
-    let address = line.strip_prefix("practice model on http://").unwrap().strip_suffix("/v1").unwrap();
-    let client = Client::new(address.parse().unwrap());
+    let address = program.says("practice model on http://").await;
+    let client = Client::new(address.strip_suffix("/v1").unwrap().parse().unwrap());
     assert!(client.get("/").await.body.contains("/tokens"));
     program.interrupt().await;
     assert_eq!(program.end().await.0.code(), Some(0));
@@ -213,8 +202,7 @@ async fn what_was_recorded_is_answered_again_without_a_model_and_what_was_spent_
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let mut model = Program::start(&["practice-model", "--listen", "127.0.0.1:0"]);
-    let line = model.line().await;
-    let url = line.strip_prefix("practice model on ").unwrap();
+    let url = model.says("practice model on ").await;
     let provider =
         format!("[models.practice]\nprovider = \"openai\"\nmodel = \"practice\"\nurl = \"{url}\"\n");
     std::fs::write(path("rookery.toml"), provider).unwrap();
@@ -238,7 +226,7 @@ async fn what_was_recorded_is_answered_again_without_a_model_and_what_was_spent_
     };
 
     let mut recording = start("--record");
-    assert!(recording.line().await.starts_with("practice model on http://"));
+    recording.says("practice model on http://").await;
     assert_eq!(client(&mut recording).await.text("chat/alice", "hello there").await, "You said: hello there");
     recording.interrupt().await;
     assert_eq!(recording.end().await.0.code(), Some(0));
@@ -250,7 +238,7 @@ async fn what_was_recorded_is_answered_again_without_a_model_and_what_was_spent_
     // So that the conversation begins anew.
     std::fs::remove_dir_all(path("data/agents")).unwrap();
     let mut replaying = start("--replay");
-    assert!(replaying.line().await.starts_with("practice model on http://"));
+    replaying.says("practice model on http://").await;
     let client = client(&mut replaying).await;
     assert_eq!(client.text("chat/alice", "hello there").await, "You said: hello there");
     let answer = client.ask("chat/alice", "something else").await;
@@ -281,7 +269,7 @@ async fn dev_builds_the_examples_and_serves_them_with_the_practice_model() {
         "--practice-listen",
         "127.0.0.1:0",
     ]);
-    assert!(program.line().await.starts_with("practice model on http://"));
+    program.says("practice model on http://").await;
     let client = client(&mut program).await;
     assert_eq!(client.text("echo/alice", "hello").await, "hello");
     assert_eq!(client.text("counter/alice", "count").await, "1");

@@ -8,6 +8,7 @@ use rookery_client::{Client as Follower, ClientError, Update};
 use rookery_core::RunId;
 use rookery_tests::program::Program;
 use rookery_tests::{Client, Streaming, TestHost, guests};
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 
 async fn follow(client: &Client, run: &str, after: u64) -> Streaming {
@@ -131,20 +132,24 @@ struct Mortal {
     plugins: tempfile::TempDir,
     data: tempfile::TempDir,
     address: String,
+    /// Bound to the port and not listening, so that nobody else is given it while the program is dead.
+    _port: TcpSocket,
 }
 
 impl Mortal {
     fn new() -> Self {
         let (plugins, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::copy(guests::component("badly"), plugins.path().join("badly.wasm")).unwrap();
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        Self { plugins, data, address: free.local_addr().unwrap().to_string() }
+        let port = TcpSocket::new_v4().unwrap();
+        port.set_reuseaddr(true).unwrap();
+        port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self { plugins, data, address: port.local_addr().unwrap().to_string(), _port: port }
     }
 
     async fn live(&self) -> Program {
         let (plugins, data) = (self.plugins.path().to_str().unwrap(), self.data.path().to_str().unwrap());
         let mut program = Program::start(&["serve", plugins, "--data", data, "--listen", &self.address]);
-        assert!(program.line().await.starts_with("listening"), "the host starts again by itself");
+        program.listening().await;
         program
     }
 }

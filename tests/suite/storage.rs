@@ -228,8 +228,7 @@ async fn promise_6_what_was_acknowledged_is_there_whatever_moment_the_host_is_ki
     let mut told = [0; AGENTS];
     for round in 0..=ROUNDS {
         let mut program = Program::start(&["serve", plugins, "--data", data, "--listen", "127.0.0.1:0"]);
-        let line = program.line().await;
-        let client = Client::new(line.rsplit('/').next().unwrap().parse().unwrap());
+        let client = Client::new(program.listening().await);
         for (agent, told) in told.iter_mut().enumerate() {
             let kept = client.text(&format!("keeper/a{agent}"), "get n; get m").await;
             let (n, m) = kept.split_once('\n').unwrap();

@@ -110,9 +110,8 @@ impl Model {
 
 async fn listening(arguments: Vec<&str>, before: &str, after: &str) -> (Program, SocketAddr) {
     let mut program = Program::start(&arguments);
-    let line = program.line().await;
-    let address = line.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
-    let address = address.unwrap_or_else(|| panic!("the program did not say where it listens: {line:?}"));
+    let said = program.says(before).await;
+    let address = said.strip_suffix(after).unwrap_or_else(|| panic!("that is no address: {said:?}"));
     (program, address.parse().unwrap())
 }
 
