@@ -4,6 +4,35 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// `mi_option_purge_delay` of `mimalloc.h`, which the crate has no name for: after how many milliseconds the system has
+/// memory back that nothing uses.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
 fn main() -> std::process::ExitCode {
+    give_back_soon();
     rookery::command::main()
+}
+
+/// Memory follows what is live. With the second that is mimalloc's default a host that is never quiet kept 70 MiB more of
+/// each peak.
+fn give_back_soon() {
+    #[allow(unsafe_code, reason = "it has no other way")]
+    // SAFETY: it sets a number that is looked at later, where the environment has not set it; no other thread is there yet
+    // that could look.
+    unsafe {
+        libmimalloc_sys::mi_option_set_default(PURGE_DELAY, 10);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_options_number_is_still_the_one_of_the_delay() {
+        #[allow(unsafe_code, reason = "it has no other way")]
+        // SAFETY: it reads a number.
+        let default = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
+        assert_eq!(default, 1000, "mimalloc's default, which no option near it has");
+    }
 }

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rookery_core::AgentId;
 use rookery_storage::{SqlError, Storage};
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
@@ -119,19 +118,9 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         let nothing = self.gates.unopened(&self.agent);
-        let mut storage = mem::replace(&mut *self.lock(), nothing);
-        let file = self.gates.leave(&self.agent, storage.is_open());
-        let Some(file) = file else { return };
-        let close = move || {
-            if let Err(error) = storage.close() {
-                let agent = file.agent();
-                tracing::warn!(%agent, "its file was not closed well: {error}; nothing that was committed is lost");
-            }
-            drop(file);
-        };
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(close)),
-            Err(_) => close(),
+        let storage = mem::replace(&mut *self.lock(), nothing);
+        if let Some(file) = self.gates.leave(&self.agent, storage.is_open()) {
+            file.close(storage);
         }
     }
 }

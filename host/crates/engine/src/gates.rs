@@ -1,7 +1,8 @@
 //! Which agents' storage is in use, so that nobody opens a second one.
 //!
 //! Promise: at any time one storage writes an agent's file, and none while the file is [reserved](Gates::reserve).
-//! Bounded by: an entry for each agent that is live or whose alarm is looked at, and one for each plugin.
+//! Bounded by: an entry for each agent that is live, whose alarm is looked at or whose file is being closed, and one for each
+//! plugin.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -67,6 +68,7 @@ impl Gates {
 
     /// The agent's storage: the one that is in use, or a new one.
     pub(crate) async fn of(&self, agent: &AgentId) -> Gate {
+        self.0.closing.room().await;
         loop {
             self.0.closing.wait(agent).await;
             if let Some(gate) = self.take(agent) {
@@ -184,5 +186,41 @@ mod tests {
         drop(reserved);
         let found = waiting.await.unwrap().storage(|storage| storage.get("a"));
         assert_eq!(found, Ok(Some(b"1".into())));
+    }
+
+    #[tokio::test]
+    async fn who_has_much_to_give_back_to_the_disk_holds_up_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let databases = Databases::open(folder.path().join("agents"), Durability::Normal).unwrap();
+        let gates = Gates::new(databases, Duration::from_secs(10));
+        // More of them than are closed at once, and each gives back 24 MiB, four at a time.
+        let large: Vec<_> = (0..8).map(|n| agent(&format!("large-{n}"))).collect();
+        let mut open = Vec::new();
+        for agent in &large {
+            let gate = gates.of(agent).await;
+            gate.storage(|storage| {
+                for n in 0..24 {
+                    storage.set(&format!("k{n}"), &[1; 1 << 20]).unwrap();
+                }
+                storage.commit().unwrap();
+                for n in 0..24 {
+                    storage.delete(&format!("k{n}")).unwrap();
+                }
+                storage.commit().unwrap();
+            });
+            open.push(gate);
+        }
+        let small = agent("small");
+        let gate = gates.of(&small).await;
+        gate.storage(|storage| storage.set("a", b"1").map(|()| storage.commit())).unwrap().unwrap();
+        drop(open);
+        drop(gate);
+        gates.0.closing.wait(&small).await;
+        assert!(large.iter().all(|large| gates.0.closing.has(large)), "it did not wait for any of them");
+        gates.all_closed().await;
+        for agent in &large {
+            let size = folder.path().join(format!("agents/p/{}.db", agent.name)).metadata().unwrap().len();
+            assert!(size < 4 << 20, "{agent}: {size}");
+        }
     }
 }

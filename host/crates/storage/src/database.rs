@@ -163,14 +163,8 @@ impl Database {
         failure(&self.agent, error)
     }
 
-    /// Writes everything into the one file, gives back to the disk what is not used any more, and lets go of it.
-    pub(crate) fn close(self) -> rusqlite::Result<()> {
-        self.give_back(i64::MAX)?;
-        self.let_go()
-    }
-
     /// Writes everything into the one file and lets go of it. Where somebody copies it, that one does, who lets go of it last.
-    pub(crate) fn close_at_once(self) -> rusqlite::Result<()> {
+    pub(crate) fn let_go_at_once(self) -> rusqlite::Result<()> {
         self.connection.busy_timeout(Duration::ZERO)?;
         self.let_go()
     }
@@ -187,7 +181,8 @@ impl Database {
         Ok(number("page_count")? < all)
     }
 
-    fn let_go(self) -> rusqlite::Result<()> {
+    /// Writes everything into the one file and lets go of it, after who copies it, if that does not take long.
+    pub(crate) fn let_go(self) -> rusqlite::Result<()> {
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(()))?;
         self.connection.close().map_err(|(_, error)| error)
     }

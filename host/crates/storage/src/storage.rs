@@ -41,7 +41,7 @@ enum Open {
     File(Database),
 }
 
-/// How many pages are given back to the disk while somebody may wait: 4 MiB, which took at most 50 ms where two thirds of a
+/// How many pages are given back to the disk at once, since somebody may wait: 4 MiB, which took at most 50 ms where two thirds of a
 /// GiB were to be given back from everywhere in the file.
 const GIVEN_AT_ONCE: i64 = 1024;
 
@@ -118,8 +118,19 @@ impl Storage {
     ///
     /// [`StorageError::Full`] or [`StorageError::Unavailable`]. What was committed is still there, in two files.
     pub fn close(&mut self) -> Result<(), StorageError> {
+        while self.close_step()? {}
+        Ok(())
+    }
+
+    /// A step of [`close`](Storage::close), for who closes many and has none wait for what another has to give back to the
+    /// disk. Says whether there is more to do, by calling it again.
+    ///
+    /// # Errors
+    ///
+    /// As for [`close`](Storage::close). It is closed then.
+    pub fn close_step(&mut self) -> Result<bool, StorageError> {
         self.rollback();
-        self.let_go(Database::close)
+        self.step(Database::let_go)
     }
 
     /// Closes what nothing has used since this was called the last time, unless something was written that is not committed;
@@ -133,19 +144,23 @@ impl Storage {
         if std::mem::take(&mut self.used) || self.in_transaction() {
             return Ok(false);
         }
+        self.step(Database::let_go_at_once)
+    }
+
+    /// Gives something back to the disk, or lets go where there is nothing to give. Says whether there may be more to do.
+    fn step(&mut self, let_go: impl FnOnce(Database) -> rusqlite::Result<()>) -> Result<bool, StorageError> {
         if let Open::File(database) = &self.open
             && database.give_back(GIVEN_AT_ONCE).unwrap_or(false)
         {
             return Ok(true);
         }
-        self.let_go(Database::close_at_once).map(|()| false)
-    }
-
-    fn let_go(&mut self, close: impl FnOnce(Database) -> rusqlite::Result<()>) -> Result<(), StorageError> {
         match std::mem::replace(&mut self.open, Open::Not) {
-            Open::File(database) => close(database).map_err(|error| database::unusable(&self.agent, &error)),
-            Open::Not | Open::Blank(_) => Ok(()),
+            Open::File(database) => {
+                let_go(database).map_err(|error| database::unusable(&self.agent, &error))?
+            }
+            Open::Not | Open::Blank(_) => {}
         }
+        Ok(false)
     }
 
     /// What is there, for reading.
