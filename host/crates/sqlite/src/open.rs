@@ -12,10 +12,6 @@ use rusqlite::{Connection, Error, OpenFlags, Result, ffi};
 
 use crate::memory;
 
-/// Each connection has a piece of memory of its own for what is small and short-lived: so many slots of so many bytes, and
-/// after these some of 128 bytes. These are SQLite's numbers, 48 KB in all; `(0, 0)` is none.
-const LOOKASIDE: (c_int, c_int) = (1200, 40);
-
 /// Opens a file for reading and writing, and makes it where it is missing.
 ///
 /// # Errors
@@ -49,7 +45,7 @@ pub fn open_in_memory() -> Result<Connection> {
 /// The first time it gives SQLite its allocator.
 fn ready() -> Result<()> {
     static INSTALLED: OnceLock<c_int> = OnceLock::new();
-    match *INSTALLED.get_or_init(|| memory::install(LOOKASIDE)) {
+    match *INSTALLED.get_or_init(memory::install) {
         ffi::SQLITE_OK => Ok(()),
         code => {
             let why = "SQLite was in use before its memory could be bounded: every connection is to be opened by rookery-sqlite";

@@ -37,6 +37,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+const KIB: isize = 1 << 10;
 const MIB: isize = 1 << 20;
 
 /// How many bytes of the program's memory a statement took at most, and what came of it.
@@ -81,6 +82,25 @@ fn no_statement_takes_more_memory_than_it_may_not_even_for_a_moment() {
         assert!((least..64 * MIB + 3 * MIB).contains(&most), "{statement:.99}: {most}");
     }
     storage.close().unwrap();
+}
+
+#[test]
+fn a_file_that_is_open_takes_no_more_than_its_agent_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let databases = Databases::open(folder.path().into(), Durability::Normal).unwrap();
+    let agent = |name: &str| AgentId { plugin: "chat".parse().unwrap(), name: name.parse().unwrap() };
+    // The first one also takes what is there once for all.
+    for name in ["alice", "bob"] {
+        let before = HELD.get();
+        let mut storage = databases.agent(&agent(name), 1 << 30);
+        storage.set("k", b"v").unwrap();
+        storage.commit().unwrap();
+        let open = HELD.get() - before;
+        assert!(name == "alice" || open < 64 * KIB, "{open}");
+        storage.close().unwrap();
+        let closed = HELD.get() - before;
+        assert!(name == "alice" || closed < KIB, "{closed}");
+    }
 }
 
 #[test]
