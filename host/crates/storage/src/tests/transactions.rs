@@ -34,6 +34,18 @@ fn is_lost(storage: &mut Storage) -> bool {
     matches!(storage.get("before"), Err(StorageError::Unavailable(text)) if text.contains("had to be undone"))
 }
 
+/// Has the transaction undone with a statement that takes too long. On a busy machine its time may be over before it writes
+/// anything, and then nothing is undone but the statement.
+fn lose(storage: &mut Storage) {
+    for _ in 0..100 {
+        assert_eq!(storage.execute(ENDLESS, &[]), Err(SqlError::TooSlow));
+        if is_lost(storage) {
+            return;
+        }
+    }
+    panic!("what was written before still stands");
+}
+
 #[test]
 fn a_change_that_takes_too_long_is_undone_and_what_was_written_before_stands() {
     let (house, mut storage) = new();
@@ -87,8 +99,7 @@ fn what_would_come_out_differently_the_second_time_is_lost_and_the_commit_says_s
         storage.execute(made, &[]).unwrap();
         storage.commit().unwrap();
         storage.execute(write, &[]).unwrap();
-        assert_eq!(storage.execute(ENDLESS, &[]), Err(SqlError::TooSlow), "{write}");
-        assert!(is_lost(&mut storage), "{write}");
+        lose(&mut storage);
         assert!(matches!(storage.set("a", b""), Err(StorageError::Unavailable(_))));
         assert!(matches!(
             storage.query("SELECT 1", &[]),
@@ -106,8 +117,7 @@ fn what_would_come_out_differently_the_second_time_is_lost_and_the_commit_says_s
 fn what_is_too_much_to_write_again_is_lost_and_can_be_rolled_back() {
     let (_house, mut storage) = new();
     storage.set("large", &vec![1; 2 * MIB]).unwrap();
-    assert_eq!(storage.execute(ENDLESS, &[]), Err(SqlError::TooSlow));
-    assert!(is_lost(&mut storage));
+    lose(&mut storage);
     storage.rollback();
     assert_eq!(storage.get("before"), Ok(Some(b"1".into())));
     storage.commit().unwrap();
