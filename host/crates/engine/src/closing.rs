@@ -19,7 +19,7 @@ use tokio::task::spawn_blocking;
 const CLOSERS: usize = 4;
 
 /// While so many files are to be closed, launches wait until there are fewer: a disk that is slower than the load is felt by
-/// the load, and not by memory. A file that is open takes 60 KiB and more.
+/// the load, and not by memory. A file that is open takes 52 KiB and more.
 const MOST: usize = 256;
 
 /// The files of one host that are being closed.

@@ -41,8 +41,8 @@ enum Open {
     File(Database),
 }
 
-/// How many pages are given back to the disk at once, since somebody may wait: 4 MiB, which took at most 50 ms where two thirds of a
-/// GiB were to be given back from everywhere in the file.
+/// How many pages are given back to the disk at once, since somebody may wait: 4 MiB, which took at most 50 ms where two
+/// thirds of a GiB were to be given back from everywhere in the file.
 const GIVEN_AT_ONCE: i64 = 1024;
 
 /// What everything is answered between the loss of a transaction and its end.
