@@ -22,7 +22,8 @@ pub(crate) struct Interrupts {
 }
 
 impl Interrupts {
-    /// Listens from now on. To be called before anybody is told that the program is there.
+    /// Listens from now on. To be called before anybody is told that the program is there. Fails where the system lets
+    /// nobody listen.
     pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
@@ -65,7 +66,7 @@ mod tests {
         let process = std::process::id().to_string();
         let kill = tokio::process::Command::new("kill").args([name, &process]).status().await.unwrap();
         assert!(kill.success());
-        heard.recv().await;
+        timeout(Duration::from_secs(60), heard.recv()).await.expect("it was sent");
     }
 
     #[tokio::test]

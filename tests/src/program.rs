@@ -61,25 +61,26 @@ impl Program {
 
     /// The next line of stdout; empty at its end.
     pub async fn line(&mut self) -> String {
+        self.next_line().await.unwrap_or_default()
+    }
+
+    async fn next_line(&mut self) -> Option<String> {
         let mut line = String::new();
-        self.stdout.read_line(&mut line).await.unwrap();
-        line.trim_end().to_owned()
+        let read = self.stdout.read_line(&mut line).await.unwrap();
+        (read > 0).then(|| line.trim_end().to_owned())
     }
 
     /// Waits until a line of stdout begins with these words; what follows them. A program that ends before has failed, and
     /// what it said on stderr is shown.
     pub async fn says(&mut self, words: &str) -> String {
-        loop {
-            let line = self.line().await;
+        while let Some(line) = self.next_line().await {
             if let Some(rest) = line.strip_prefix(words) {
                 return rest.to_owned();
             }
-            if line.is_empty() {
-                let mut stderr = String::new();
-                self.child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
-                panic!("the program ended before it said {words:?}: {stderr}");
-            }
         }
+        let mut stderr = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut stderr).await.unwrap();
+        panic!("the program ended before it said {words:?}: {stderr}");
     }
 
     /// Where it says that it listens.
